@@ -1,0 +1,1 @@
+"""Prometheus exporter for generations submitted to the Vivix API."""

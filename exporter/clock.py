@@ -1,0 +1,78 @@
+"""Time as a parameter: the rules never ask the machine what time it is.
+
+Two readings are kept apart: wall time, comparable with the API's timestamps, and monotonic time, which
+intervals are measured with because it never goes backwards.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+MICROS = 1_000_000
+
+
+class Clock(Protocol):
+    """What the exporter needs to know about time, and how it waits."""
+
+    def now_us(self) -> int:
+        """Wall time in Unix microseconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, never going backwards."""
+        ...
+
+    def to_real(self, seconds: float) -> float:
+        """How long `seconds` of this clock last on the event loop, in seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of this clock."""
+        ...
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Return true once `event` is set, or false after `seconds` of this clock."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def to_real(self, seconds: float) -> float:
+        return seconds
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(self.to_real(seconds))
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(self.to_real(seconds)):
+                return await event.wait()
+        except TimeoutError:
+            return False
+
+
+class ScaledClock(SystemClock):
+    """Simulated time: it agrees with the machine's at `origin_us` and runs `speed` times as fast.
+
+    Processes that are given the same speed and origin share one simulated time.
+    """
+
+    def __init__(self, speed: float, origin_us: int) -> None:
+        self.speed = speed
+        self.origin_us = origin_us
+
+    def now_us(self) -> int:
+        return self.origin_us + round((time.time_ns() // 1_000 - self.origin_us) * self.speed)
+
+    def monotonic(self) -> float:
+        return time.monotonic() * self.speed
+
+    def to_real(self, seconds: float) -> float:
+        return seconds / self.speed

@@ -1,0 +1,173 @@
+"""The nouns: what a generation is, what a look at it says, and what follows from that.
+
+Times are Unix microseconds and durations microseconds (suffix `_us`); credits are millionths of a credit
+(suffix `_micro`). Integers, so that sums are exact in whatever order they are added.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+GenerationId = NewType("GenerationId", str)
+AccountName = NewType("AccountName", str)
+
+UNKNOWN = "unknown"
+"""The value of `model` and `reason` while the API has not named them."""
+
+
+class Status(StrEnum):
+    """The statuses that the API documents (status endpoint)."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Status.COMPLETED, Status.FAILED)
+
+
+class Via(StrEnum):
+    """How an observation reached the exporter."""
+
+    POLL = "poll"
+    WEBHOOK = "webhook"
+
+
+class Source(StrEnum):
+    """Who told the exporter about a generation first."""
+
+    CONFIG = "config"
+    FILE = "file"
+    API = "api"
+    WEBHOOK = "webhook"
+
+
+class DropReason(StrEnum):
+    """Why a generation is no longer followed although its end was not seen."""
+
+    NOT_FOUND = "not_found"
+    NOT_YOURS = "not_yours"
+    GAVE_UP = "gave_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look, or one delivery, said about one generation at `at_us`.
+
+    `status` is None where the API named one that its documentation does not list; `status_text` is what it
+    said. Every other field is None where the answer lacked it or made no sense.
+    """
+
+    at_us: int
+    via: Via
+    status: Status | None
+    status_text: str
+    model: str | None = None
+    created_us: int | None = None
+    completed_us: int | None = None
+    elapsed_us: int | None = None
+    duration_us: int | None = None
+    credits_used_micro: int | None = None
+    credits_estimate_micro: int | None = None
+    outputs: int | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a generation ended. `at_us` is the API's time of the end, `recorded_us` the exporter's."""
+
+    status: Status
+    at_us: int
+    recorded_us: int
+    via: Via
+    duration_us: int | None
+    credits_used_micro: int
+    outputs: int
+    reason: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """When and why following ended without an end."""
+
+    reason: DropReason
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Everything known about one generation of one account.
+
+    `status` is None until the API has answered for it, and what it last said while in flight.
+    `processing_us` is the API's age at the first answer that said processing, as a time;
+    `processing_uncertainty_us` is how long before that the last other answer was.
+    """
+
+    account: AccountName
+    id: GenerationId
+    source: Source
+    discovered_us: int
+    status: Status | None = None
+    model: str | None = None
+    created_us: int | None = None
+    credits_estimate_micro: int | None = None
+    observed_us: int | None = None
+    pending_us: int | None = None
+    processing_us: int | None = None
+    processing_uncertainty_us: int | None = None
+    polls: int = 0
+    traceparent: str | None = None
+    end: End | None = None
+    drop: Drop | None = None
+
+    @property
+    def followed(self) -> bool:
+        """Whether it still needs looking at."""
+        return self.end is None and self.drop is None
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """A generation the exporter had not heard of."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Rendering was seen to have begun; `queue_us` after creation."""
+
+    model: str
+    queue_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A generation ended, seen for the first time."""
+
+    model: str
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A generation is given up."""
+
+    reason: DropReason
+
+
+Fact = Discovered | Started | Ended | Dropped
+"""What happened, once; the durable metrics are sums over facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A generation after an observation, and the facts that the observation brought to light."""
+
+    generation: Generation
+    facts: tuple[Fact, ...] = field(default=())
