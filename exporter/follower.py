@@ -1,0 +1,227 @@
+"""The generations of one account that are followed: what is known of each, and when to look at it next.
+
+Polls and webhooks both end here as observations. Memory is changed after the commit, from what was committed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from exporter import transition
+from exporter.agenda import Agenda
+from exporter.cadence import Cadence
+from exporter.clock import MICROS, Clock
+from exporter.store import Store
+from exporter.store.transaction import NewGeneration
+from exporter.values import (
+    AccountName,
+    DropReason,
+    Ended,
+    Generation,
+    GenerationId,
+    Observation,
+    Source,
+    Transition,
+    Via,
+)
+
+RECENT = 2_000
+"""Ended generations of an account from which the cadence learns at start."""
+ASK_AGAIN = 1.0
+"""Seconds after which an id that got no usable answer is looked at again; doubled each time."""
+
+_log = structlog.get_logger("exporter.follower")
+
+
+class FollowerMeter(Protocol):
+    """Hears how late ends were seen, and what the API said that it should not say."""
+
+    def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None: ...
+    def api_error(self, account: AccountName, label: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Followed:
+    """`born` is when it was created by our monotonic clock, as far as the API has told."""
+
+    generation: Generation
+    order: int
+    born: float | None = None
+    misses: int = 0
+    missing_since_us: int | None = None
+
+
+class Follower:
+    """One account's followed generations, its agenda and what it has learnt about durations."""
+
+    def __init__(
+        self,
+        account: AccountName,
+        store: Store,
+        cadence: Cadence,
+        clock: Clock,
+        meter: FollowerMeter,
+        max_interval: float,
+    ) -> None:
+        """`max_interval` is the longest pause between two looks at one generation, in seconds."""
+        self.account = account
+        self.agenda = Agenda()
+        self.cadence = cadence
+        self._store = store
+        self._clock = clock
+        self._meter = meter
+        self._max_interval = max_interval
+        self._followed: dict[GenerationId, _Followed] = {}
+        self._order = 0
+        self._strange: set[str] = set()
+
+    @property
+    def generations(self) -> Iterable[Generation]:
+        """Every generation that is followed."""
+        return (followed.generation for followed in self._followed.values())
+
+    def find(self, id: GenerationId) -> Generation | None:
+        """What is known of a followed generation."""
+        followed = self._followed.get(id)
+        return followed.generation if followed else None
+
+    def age(self, id: GenerationId) -> float:
+        """Seconds since its creation by the API's word, or since it was handed over."""
+        followed = self._followed[id]
+        if followed.born is not None:
+            return max(0.0, self._clock.monotonic() - followed.born)
+        since_us = followed.generation.created_us or followed.generation.discovered_us
+        return max(0.0, (self._clock.now_us() - since_us) / MICROS)
+
+    async def load(self) -> None:
+        """Take up what the store holds for the account."""
+        account = self.account
+        recent = await self._store.write(lambda tx: tx.recent_durations(account, RECENT))
+        for model, duration_us in recent:
+            self.cadence.learn(model, duration_us / MICROS)
+        for generation in await self._store.write(lambda tx: tx.followed(account)):
+            self._follow(generation)
+
+    async def discover(
+        self, source: Source, new: Sequence[NewGeneration], *, listed: bool = False
+    ) -> list[Generation]:
+        """Enter ids into the store and follow those that were new. Raises StoreError."""
+        account, at_us = self.account, self._clock.now_us()
+        entered = await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=listed))
+        for generation in entered:
+            self._follow(generation)
+        return entered
+
+    async def observe(self, id: GenerationId, observation: Observation, stretch: float) -> Transition:
+        """Take in what a look said. Raises StoreError, after which nothing has changed."""
+        followed = self._followed[id]
+        before = followed.generation
+        after = transition.observe(before, observation)
+        if transition.is_material(before, after.generation):
+            account = self.account
+            after = await self._store.write(lambda tx: tx.observe(account, id, observation, before))
+        if observation.status is None:
+            self._meter.api_error(self.account, "unknown_status")
+            self._warn_of_status(id, observation.status_text)
+        self._settle(followed, after, observation)
+        if after.generation.followed:
+            self._schedule(followed, stretch)
+        return after
+
+    async def drop(self, id: GenerationId, reason: DropReason, said: str) -> None:
+        """Stop following, and count that. Raises StoreError, after which nothing has changed."""
+        generation, at_us = self._followed[id].generation, self._clock.now_us()
+        after = await self._store.write(lambda tx: tx.drop(generation, reason, at_us, said))
+        if after.facts:
+            _log.warning("generation dropped", account=self.account, id=id, reason=reason.value, said=said)
+        self._forget(id)
+
+    def missing(self, id: GenerationId) -> int:
+        """The API does not know this id. Returns for how long that has been so, in microseconds: since it
+        was handed over if it was never known, since the first such answer otherwise."""
+        followed, now_us = self._followed[id], self._clock.now_us()
+        if followed.missing_since_us is None:
+            seen = followed.generation.status is not None
+            followed.missing_since_us = now_us if seen else followed.generation.discovered_us
+        return now_us - followed.missing_since_us
+
+    def look_soon(self, id: GenerationId) -> None:
+        """The last look could not be taken; it is still due."""
+        followed = self._followed.get(id)
+        if followed is None:
+            return
+        if followed.generation.status is None:
+            self.agenda.add_unseen(id, followed.order)
+        else:
+            self.agenda.schedule(id, self._clock.monotonic(), 0.0)
+
+    def ask_again(self, id: GenerationId, at_most: float | None = None) -> None:
+        """Look again later, each time later than the last, but within `at_most` seconds."""
+        followed = self._followed.get(id)
+        if followed is None:
+            return
+        pause = min(self._max_interval, ASK_AGAIN * 2.0 ** min(followed.misses, 20))
+        followed.misses += 1
+        if at_most is not None:
+            pause = min(pause, max(ASK_AGAIN, at_most))
+        self.agenda.schedule(id, self._clock.monotonic() + pause, 1 / pause)
+
+    def _follow(self, generation: Generation) -> None:
+        if generation.id in self._followed:
+            return
+        self._order += 1
+        self._followed[generation.id] = _Followed(generation, self._order)
+        self.look_soon(generation.id)
+
+    def _forget(self, id: GenerationId) -> None:
+        self._followed.pop(id, None)
+        self.agenda.remove(id)
+
+    def _settle(self, followed: _Followed, after: Transition, observation: Observation) -> None:
+        generation = after.generation
+        followed.generation = generation
+        followed.misses, followed.missing_since_us = 0, None
+        if observation.elapsed_us is not None:
+            followed.born = self._clock.monotonic() - observation.elapsed_us / MICROS
+        if generation.followed:
+            return
+        self._forget(generation.id)
+        for fact in after.facts:
+            if isinstance(fact, Ended):
+                self._ended(generation, fact)
+
+    def _ended(self, generation: Generation, fact: Ended) -> None:
+        end = fact.end
+        if end.duration_us is not None:
+            self.cadence.learn(generation.model, end.duration_us / MICROS)
+        if generation.discovered_us < end.at_us:
+            lag = max(0, end.recorded_us - end.at_us) / MICROS
+            self._meter.detected(self.account, end.via, lag)
+        _log.info(
+            "generation ended",
+            account=self.account,
+            id=generation.id,
+            model=fact.model,
+            status=end.status.value,
+            **({"reason": end.reason} if end.reason else {}),
+            duration=None if end.duration_us is None else end.duration_us / MICROS,
+            credits=end.credits_used_micro / MICROS,
+        )
+
+    def _schedule(self, followed: _Followed, stretch: float) -> None:
+        id, model = followed.generation.id, followed.generation.model
+        interval = self.cadence.interval(model, self.age(id))
+        self.agenda.schedule(id, self._clock.monotonic() + interval * stretch, 1 / interval)
+
+    def _warn_of_status(self, id: GenerationId, status: str) -> None:
+        if status in self._strange or len(self._strange) >= 100:
+            return
+        self._strange.add(status)
+        _log.warning(
+            "the API named a status that its documentation does not list; the generation is kept in flight",
+            account=self.account,
+            id=id,
+            status=status,
+        )

@@ -1,0 +1,90 @@
+"""The metrics about the exporter itself: counted since it started, on the client library's instruments."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from exporter.client import Endpoint
+from exporter.labels import LabelLimit
+from exporter.values import AccountName, Via
+
+MAX_ERRORS = 50
+"""Values of the label `error` for each account; further ones are counted under `other`."""
+
+_CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LAG_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+_WRITE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class Instruments:
+    """One registry with the instruments that the rest of the exporter counts on; it is the meter of the API
+    client, the store and the poller."""
+
+    def __init__(self, version: str, python_version: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._errors = LabelLimit(MAX_ERRORS)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._requests = Counter(
+            "vivix_api_requests",
+            "Calls to the Vivix API by HTTP status, or 'error' where no answer came.",
+            ["account", "endpoint", "code"],
+            registry=registry,
+        )
+        self._request_seconds = Histogram(
+            "vivix_api_request_duration_seconds",
+            "How long calls to the Vivix API took, failed ones included.",
+            ["account", "endpoint"],
+            buckets=_CALL_BUCKETS,
+            registry=registry,
+        )
+        self._api_errors = Counter(
+            "vivix_api_errors",
+            "Calls to the Vivix API that brought no usable answer, by the API's error code, or a name in "
+            "lower case such as 'timeout', 'connect', 'tls', 'bad_payload' or 'unknown_status'.",
+            ["account", "error"],
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "vivix_exporter_detection_lag_seconds",
+            "Time from the end of a generation to its detection, for those followed before they ended. The "
+            "status endpoint gives ends in whole seconds.",
+            ["account", "via"],
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+        self._store_errors = Counter(
+            "vivix_exporter_store_errors",
+            "Writes to the state that failed; what they held is tried again.",
+            registry=registry,
+        )
+        self._store_seconds = Histogram(
+            "vivix_exporter_store_write_seconds",
+            "How long transactions on the state took.",
+            buckets=_WRITE_BUCKETS,
+            registry=registry,
+        )
+        Gauge(
+            "vivix_exporter_build_info",
+            "1, with the version of the exporter and of Python.",
+            ["version", "python_version"],
+            registry=registry,
+        ).labels(version, python_version).set(1)
+
+    def api_request(self, account: AccountName, endpoint: Endpoint, code: str, seconds: float) -> None:
+        self._requests.labels(account, endpoint.value, code).inc()
+        self._request_seconds.labels(account, endpoint.value).observe(seconds)
+
+    def api_error(self, account: AccountName, label: str) -> None:
+        self._api_errors.labels(account, self._errors.fold(account, label)).inc()
+
+    def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None:
+        self._lag.labels(account, via.value).observe(lag_seconds)
+
+    def store_write(self, seconds: float) -> None:
+        self._store_seconds.observe(seconds)
+
+    def store_error(self) -> None:
+        self._store_errors.inc()

@@ -1,0 +1,260 @@
+"""The loop that calls the API for one account: when it may, what it asks, and what an error leads to.
+
+Every decision about errors is taken here, from the kind of the error alone.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from exporter.agenda import stretch
+from exporter.budget import Budget, Slot
+from exporter.catalogue import Catalogue, Due
+from exporter.client import Client, Reply
+from exporter.clock import MICROS, Clock
+from exporter.errors import ApiError, ApiErrorKind, ConfigError, StoreError
+from exporter.follower import Follower
+from exporter.heartbeat import BEAT, Heartbeat
+from exporter.standing import Standing
+from exporter.values import DropReason, GenerationId
+
+CALLS_AT_ONCE = 20
+"""Calls under way for one account; a hanging API must not pile up more."""
+ASSUMED_CALLS_PER_MINUTE = 240
+"""The smallest plan's, until the API has told this one's."""
+KEY_EVERY = 2.0
+"""Seconds between two looks at where the key comes from."""
+
+_log = structlog.get_logger("exporter.poller")
+
+
+class Poller:
+    """Follows one account's generations by polling, until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        follower: Follower,
+        client: Client,
+        budget: Budget,
+        standing: Standing,
+        catalogue: Catalogue,
+        clock: Clock,
+        heartbeat: Heartbeat,
+        read_key: Callable[[], str],
+        rate_limit_share: float,
+        calls_per_minute: int | None,
+        not_found_grace_us: int,
+        give_up_after_us: int,
+    ) -> None:
+        """`read_key` gives the key in force and may raise ConfigError; `calls_per_minute` overrides what the
+        API says of the plan."""
+        self.account = follower.account
+        self.follower = follower
+        self.budget = budget
+        self.standing = standing
+        self.catalogue = catalogue
+        self._client = client
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._read_key = read_key
+        self._share = rate_limit_share
+        self._fixed_calls_per_minute = calls_per_minute
+        self._not_found_grace_us = not_found_grace_us
+        self._give_up_after_us = give_up_after_us
+        self._key = ""
+        self._key_read_at = float("-inf")
+        self._key_unreadable = False
+        self._out = 0
+        self._wake = asyncio.Event()
+        self._apply_plan()
+
+    def wake(self) -> None:
+        """There is something new to look at."""
+        self._wake.set()
+
+    def stretch(self) -> float:
+        """The factor by which intervals are longer than wished, so that the looks fit the budget."""
+        now = self._clock.monotonic()
+        waiting = self.follower.agenda.unseen_count > 0
+        return stretch(self.follower.agenda.demand, self.budget.rate(now) / 60, waiting)
+
+    async def run(self) -> None:
+        """Call when something is due and may be asked, for ever."""
+        loop = f"poller of {self.account}"
+        try:
+            async with asyncio.TaskGroup() as calls:
+                while True:
+                    self._heartbeat.beat(loop)
+                    self._wake.clear()
+                    now = self._clock.monotonic()
+                    self._renew_key(now)
+                    call = self._next_call(now)
+                    if call is not None:
+                        self._out += 1
+                        calls.create_task(call)
+                    else:
+                        await self._clock.wait(self._wake, max(0.001, self._next_turn(now) - now))
+        finally:
+            self._heartbeat.end(loop)
+
+    def _next_call(self, now: float) -> Coroutine[Any, Any, None] | None:
+        """The call to make now, if one is wanted and allowed; its budget is taken."""
+        if self._out >= self._calls_at_once() or now < self.standing.paused_until:
+            return None
+        asks = Due.PLAN if self.standing.locked_out else self.catalogue.due(now)
+        if asks is None and not self.follower.agenda.has_due(now):
+            return None
+        slot = self.budget.try_take(now)
+        if slot is None:
+            return None
+        if asks is not None:
+            self.catalogue.asked(asks, now)
+            return self._under_way(slot, self._refresh(asks))
+        id = self.follower.agenda.pick(now)
+        if id is None:
+            slot.cancel()
+            return None
+        return self._under_way(slot, self._look(GenerationId(id)))
+
+    def _next_turn(self, now: float) -> float:
+        """When to go round again, unless woken before."""
+        heartbeat = now + BEAT
+        if self._out >= self._calls_at_once():
+            return heartbeat
+        wanted = now if self.standing.locked_out else self.catalogue.next_due()
+        due = self.follower.agenda.next_due()
+        if due is not None and not self.standing.locked_out:
+            wanted = min(wanted, due)
+        return min(heartbeat, max(wanted, self.standing.paused_until, self.budget.next_possible(now)))
+
+    def _calls_at_once(self) -> int:
+        return 1 if self.standing.troubled else CALLS_AT_ONCE
+
+    async def _under_way(self, slot: Slot, call: Coroutine[Any, Any, None]) -> None:
+        try:
+            await call
+        finally:
+            slot.release(self._clock.monotonic())
+            self._out -= 1
+            self._wake.set()
+
+    async def _refresh(self, what: Due) -> None:
+        started = self._clock.monotonic()
+        try:
+            if what is Due.PLAN:
+                plan = await self._client.plan()
+                self._answered(plan)
+                self.catalogue.set_plan(plan.value, self._clock.monotonic())
+                self._apply_plan()
+            else:
+                models = await self._client.models()
+                self._answered(models)
+                self.catalogue.set_models(models.value, self._clock.monotonic())
+                for model in models.value:
+                    self.follower.cadence.set_category(model.slug, model.category)
+        except ApiError as error:
+            self._failed(error, started)
+
+    async def _look(self, id: GenerationId) -> None:
+        started = self._clock.monotonic()
+        try:
+            try:
+                reply = await self._client.generation(id)
+            except ApiError as error:
+                await self._look_failed(id, error, started)
+            else:
+                self._answered(reply)
+                if self.follower.find(id) is None:
+                    return  # a webhook, or a reload, was faster
+                after = await self.follower.observe(id, reply.value, self.stretch())
+                if after.generation.followed and self._is_too_old(id):
+                    await self.follower.drop(id, DropReason.GAVE_UP, f"still {reply.value.status_text}")
+        except StoreError as error:
+            _log.error("cannot write to the state; will look again", account=self.account, error=str(error))
+            self.follower.ask_again(id)
+
+    async def _look_failed(self, id: GenerationId, error: ApiError, started: float) -> None:
+        follower = self.follower
+        if follower.find(id) is None:
+            return
+        match error.kind:
+            case ApiErrorKind.NOT_YOURS:
+                self._well()
+                await follower.drop(id, DropReason.NOT_YOURS, error.label)
+            case ApiErrorKind.NOT_FOUND:
+                self._well()
+                left_us = self._not_found_grace_us - follower.missing(id)
+                if left_us <= 0:
+                    await follower.drop(id, DropReason.NOT_FOUND, error.label)
+                else:
+                    follower.ask_again(id, at_most=left_us / MICROS)
+            case ApiErrorKind.UNAVAILABLE if error.status is not None and self._is_too_old(id):
+                self._failed(error, started)
+                await follower.drop(id, DropReason.GAVE_UP, f"still no usable answer: {error.label}")
+            case ApiErrorKind.LOCKED_OUT | ApiErrorKind.RATE_LIMITED:
+                # No fault of this generation: it is next once the account may be called again.
+                self._failed(error, started)
+                follower.look_soon(id)
+            case ApiErrorKind.UNAVAILABLE:
+                self._failed(error, started)
+                follower.ask_again(id)
+
+    def _is_too_old(self, id: GenerationId) -> bool:
+        return self.follower.age(id) * MICROS >= self._give_up_after_us
+
+    def _answered(self, reply: Reply[Any]) -> None:
+        self._well()
+        now = self._clock.monotonic()
+        if reply.calls_remaining is not None:
+            self.budget.observe_remaining(reply.calls_remaining, now)
+        self.catalogue.answered(reply.calls_remaining, reply.credits_balance, now)
+
+    def _well(self) -> None:
+        if self.standing.up is False:
+            _log.info("the account can be followed again", account=self.account)
+        self.standing.answered()
+
+    def _failed(self, error: ApiError, started: float) -> None:
+        was_up, was_locked_out = self.standing.up, self.standing.locked_out
+        pause = self.standing.failed(error, started, self._clock.monotonic())
+        if error.kind is ApiErrorKind.LOCKED_OUT and not was_locked_out:
+            _log.error(
+                "the account is locked out; following resumes once a key works",
+                account=self.account,
+                error=str(error),
+            )
+        elif was_up is not False or error.kind is ApiErrorKind.RATE_LIMITED:
+            _log.warning("call failed", account=self.account, error=str(error), pause=round(pause, 1))
+        else:
+            _log.debug("call failed again", account=self.account, error=str(error), pause=round(pause, 1))
+
+    def _apply_plan(self) -> None:
+        plan = self.catalogue.plan(self._clock.monotonic())
+        calls = self._fixed_calls_per_minute or (plan.calls_per_minute if plan else None)
+        if calls is None and plan is not None:
+            return
+        calls = calls or ASSUMED_CALLS_PER_MINUTE
+        self.budget.set_plan(calls, self._share)
+
+    def _renew_key(self, now: float) -> None:
+        """Read the key anew where it comes from, so that a rotated one is taken up without a restart."""
+        if now - self._key_read_at < KEY_EVERY:
+            return
+        self._key_read_at = now
+        try:
+            key = self._read_key()
+        except ConfigError as error:
+            if not self._key_unreadable:
+                _log.error("cannot read the key, keeping the last", account=self.account, error=str(error))
+            self._key_unreadable = True
+            return
+        self._key_unreadable = False
+        if key != self._key:
+            if self._key:
+                _log.info("the key was replaced", account=self.account)
+                self.standing.new_key(now)
+            self._key = key
+            self._client.use_key(key)

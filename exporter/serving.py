@@ -1,0 +1,85 @@
+"""Listening on addresses and serving an ASGI application there until told to stop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from exporter.errors import ConfigError, ListenError
+
+_GRACE = 3
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """`:9893`, `127.0.0.1:9893` or `[::1]:9893` to host and port; an empty host is every interface.
+    Raises ConfigError."""
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(f"{address!r} is not an address; expected HOST:PORT or :PORT, such as :9893")
+    if ":" in host and not bracketed:
+        raise ConfigError(f"{address!r}: put an IPv6 address in brackets, such as [::1]:9893")
+    return host.strip("[]"), int(port)
+
+
+def listen(address: str) -> socket.socket:
+    """A socket bound to `address`. Raises ConfigError for a malformed address, ListenError where it is
+    taken or not this machine's."""
+    host, port = parse_address(address)
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ListenError(f"cannot listen on {address}: {reason}") from error
+
+
+def bound_address(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the socket."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: who runs the loop decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Serving:
+    """Serves while the context is entered; leaving it lets answers under way finish, for a few seconds."""
+
+    def __init__(self, app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
+        self._listeners = listeners
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Serving":
+        self._task = asyncio.create_task(self._server.serve(sockets=list(self._listeners)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task

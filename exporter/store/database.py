@@ -1,0 +1,159 @@
+"""One database: opened, locked against a second process, and brought to the schema of this version."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, inspect, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from exporter.errors import StateUnusableError, StoreError
+from exporter.ledger import HISTOGRAMS
+from exporter.store import schema
+
+_BUSY_SECONDS = 5
+
+
+class Database:
+    """A SQLite file in WAL mode. `owner` takes it for writing, which one process at a time may do; without
+    it the file is only read, also while its owner runs.
+
+    Raises StateUnusableError where the file cannot be used, with a text that says how to mend it.
+    """
+
+    def __init__(self, path: Path, *, owner: bool) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+        if not owner and not path.exists():
+            raise StateUnusableError(f"{path}: no such state file; has the exporter run with it yet?")
+        try:
+            if owner:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = _lock(path)
+            self.engine = _engine(path, owner=owner)
+            self._check(owner=owner)
+        except OSError as error:
+            self.close()
+            raise StateUnusableError(f"{path}: cannot open the state file: {error.strerror}") from error
+        except SQLAlchemyError as error:
+            self.close()
+            raise StateUnusableError(f"{path}: cannot open the state file: {_cause(error)}") from error
+        except StateUnusableError:
+            self.close()
+            raise
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction: committed on leaving, undone on an exception. Raises StoreError."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self.path}: {_cause(error)}") from error
+
+    def restart_histograms(self, bounds_us: tuple[int, ...]) -> bool:
+        """Forget the histograms if they were made with other buckets; says whether it did."""
+        wanted = json.dumps(bounds_us)
+        with self.begin() as connection:
+            kept = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "bounds_us"))
+            if kept == wanted:
+                return False
+            if kept is None:
+                connection.execute(insert(schema.meta).values(key="bounds_us", value=wanted))
+                return False
+            families = [family.value for family in HISTOGRAMS]
+            connection.execute(delete(schema.totals).where(schema.totals.c.family.in_(families)))
+            connection.execute(
+                update(schema.meta).where(schema.meta.c.key == "bounds_us").values(value=wanted)
+            )
+        return True
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        if hasattr(self, "engine"):
+            self.engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _check(self, *, owner: bool) -> None:
+        with self.engine.begin() as connection:
+            names = set(inspect(connection).get_table_names())
+            if not names and owner:
+                schema.metadata.create_all(connection)
+                connection.execute(
+                    insert(schema.meta).values(key="schema_version", value=str(schema.VERSION))
+                )
+                return
+            if "meta" not in names:
+                raise StateUnusableError(
+                    f"{self.path}: this is a database of something else; give state.url another file"
+                )
+            version = connection.scalar(
+                select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
+            )
+        if version is None or not version.isdecimal():
+            raise StateUnusableError(
+                f"{self.path}: this is a database of something else; give state.url another file"
+            )
+        if int(version) > schema.VERSION:
+            raise StateUnusableError(
+                f"{self.path}: the state file has schema version {version}, but this version of the exporter "
+                f"knows only up to {schema.VERSION}; run the newer exporter that wrote it, or give state.url "
+                "another file"
+            )
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold `<path>.lock` for as long as the process lives; the system lets go of it even after a kill."""
+    lock = Path(f"{path}.lock").open("a+", encoding="ascii")  # noqa: SIM115 - open for the process's life
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        by = f" (process {holder})" if holder.isdecimal() else ""
+        raise StateUnusableError(
+            f"{path}: the state file is in use by another exporter{by}; stop that one, or give state.url "
+            "another file"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _engine(path: Path, *, owner: bool) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", poolclass=None if owner else NullPool)
+
+    # The driver's own idea of transactions starts them too late for a read that precedes a write.
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+        if owner:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # A commit that was acknowledged must outlive a power cut as well.
+            cursor.execute("PRAGMA synchronous = FULL")
+        else:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if owner else "BEGIN")
+
+    return engine
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """What the driver said, without the statement and its values."""
+    original = getattr(error, "orig", None)
+    return str(original if original is not None else error).splitlines()[0]

@@ -1,0 +1,88 @@
+"""The tables. Nothing outside `exporter.store` sees a column."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+VERSION = 1
+"""Of the schema; a state file of a newer one is refused."""
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("discovered_us", BigInteger, nullable=False),
+    # Still named by the configuration or a file: never forgotten, or it would be discovered and counted anew.
+    Column("listed", Boolean, nullable=False),
+    Column("traceparent", Text),
+    Column("status", Text),
+    Column("model", Text),
+    Column("created_us", BigInteger),
+    Column("credits_estimate_micro", BigInteger),
+    Column("observed_us", BigInteger),
+    Column("pending_us", BigInteger),
+    Column("processing_us", BigInteger),
+    Column("processing_uncertainty_us", BigInteger),
+    Column("polls", Integer, nullable=False),
+    # When following ended, by an end or a drop.
+    Column("closed_us", BigInteger),
+    Column("drop_reason", Text),
+    Column("drop_us", BigInteger),
+    Column("end_us", BigInteger),
+    Column("end_recorded_us", BigInteger),
+    Column("end_via", Text),
+    Column("end_duration_us", BigInteger),
+    Column("end_credits_used_micro", BigInteger),
+    Column("end_outputs", Integer),
+    Column("end_reason", Text),
+    Column("end_message", Text),
+    PrimaryKeyConstraint("account", "id"),
+)
+Index("generations_by_account", generations.c.account, generations.c.closed_us)
+Index("generations_by_age", generations.c.closed_us)
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("said", Text, nullable=False),
+    Column("counted", Text, nullable=False),
+)
+Index("observations_generation", observations.c.account, observations.c.id)
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("cell", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "family", "labels", "cell"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "id"),
+)

@@ -1,0 +1,150 @@
+"""The store as the rest of the exporter meets it: units of work, grouped into transactions on one thread.
+
+The database is spoken to by plain synchronous code on a thread of its own, one hop for a whole transaction;
+the event loop only awaits. Units that arrive while a transaction is being committed share the next one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from exporter.clock import Clock
+from exporter.errors import StoreError
+from exporter.heartbeat import BEAT, Heartbeat
+from exporter.ledger import Additions, Ledger
+from exporter.store.database import Database
+from exporter.store.transaction import Transaction
+
+T = TypeVar("T")
+Unit = Callable[[Transaction], T]
+"""Work to be done in a transaction. It may be run again if that fails, so it changes nothing else."""
+
+GROUP = 500
+"""Units in one transaction, so that none waits long for its commit."""
+PRUNE_CHUNK = 500
+_PRUNE_EVERY = 3600.0
+
+
+class StoreMeter(Protocol):
+    """Hears how writing goes."""
+
+    def store_write(self, seconds: float) -> None: ...
+    def store_error(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    unit: Unit[Any]
+    done: "asyncio.Future[Any]"
+
+
+class Store:
+    """Owns the database and keeps the ledger's totals equal to what is committed."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Clock,
+        meter: StoreMeter,
+        heartbeat: Heartbeat,
+        *,
+        traced: bool,
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._clock = clock
+        self._meter = meter
+        self._heartbeat = heartbeat
+        self._traced = traced
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run `unit` in a transaction and return what it returned, once that is committed and the ledger
+        knows. Raises StoreError if it could not be committed, and what the unit raised if it raised."""
+        job = _Job(unit, asyncio.get_running_loop().create_future())
+        self._jobs.put_nowait(job)
+        result: T = await job.done
+        return result
+
+    async def run(self) -> None:
+        """Commit what arrives, until cancelled; what has arrived by then is still committed."""
+        try:
+            while True:
+                self._heartbeat.beat("store")
+                try:
+                    async with asyncio.timeout(BEAT):
+                        first = await self._jobs.get()
+                except TimeoutError:
+                    continue
+                group = asyncio.ensure_future(self._group(first))
+                try:
+                    await asyncio.shield(group)
+                except asyncio.CancelledError:
+                    await group
+                    raise
+        finally:
+            while not self._jobs.empty():
+                await self._group(self._jobs.get_nowait())
+
+    async def prune(self, retention_us: int) -> None:
+        """Forget generations that ended longer ago than the retention, in small steps, for ever."""
+
+        def prune(transaction: Transaction) -> int:
+            return transaction.prune(self._clock.now_us() - retention_us, PRUNE_CHUNK)
+
+        while True:
+            # A StoreError is counted where it arises, and the next round does what this one could not.
+            with contextlib.suppress(StoreError):
+                while await self.write(prune):
+                    pass
+            await self._clock.sleep(_PRUNE_EVERY)
+
+    def close(self) -> None:
+        """Wait for the transaction under way, and let go of the database."""
+        self._thread.shutdown()
+        self._database.close()
+
+    async def _group(self, first: _Job) -> None:
+        jobs = [first]
+        while len(jobs) < GROUP and not self._jobs.empty():
+            jobs.append(self._jobs.get_nowait())
+        try:
+            await self._commit(jobs)
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever asked for the work
+            if len(jobs) == 1:
+                self._fail(jobs[0], error)
+                return
+            # One unit must not take the others' work down with it.
+            for job in jobs:
+                try:
+                    await self._commit([job])
+                except Exception as single:  # noqa: BLE001
+                    self._fail(job, single)
+
+    async def _commit(self, jobs: Sequence[_Job]) -> None:
+        started = self._clock.monotonic()
+        loop = asyncio.get_running_loop()
+        results, additions = await loop.run_in_executor(self._thread, self._transact, jobs)
+        self._meter.store_write(self._clock.monotonic() - started)
+        self._ledger.commit(additions)
+        for job, result in zip(jobs, results, strict=True):
+            if not job.done.done():
+                job.done.set_result(result)
+
+    def _transact(self, jobs: Sequence[_Job]) -> tuple[list[Any], Additions]:
+        with self._database.begin() as connection:
+            transaction = Transaction(connection, self._ledger, traced=self._traced)
+            results = [job.unit(transaction) for job in jobs]
+            transaction.flush()
+        return results, transaction.additions
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            self._meter.store_error()
+        if not job.done.done():
+            job.done.set_exception(error)

@@ -1,0 +1,318 @@
+"""Every SQL statement that reads or changes state, as verbs of the domain."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from exporter import transition
+from exporter.ledger import Additions, Family, Ledger, Series
+from exporter.store import rows
+from exporter.store.schema import generations, observations, outbox, totals
+from exporter.values import (
+    AccountName,
+    Dropped,
+    DropReason,
+    Ended,
+    Fact,
+    Generation,
+    GenerationId,
+    Observation,
+    Source,
+    Started,
+    Transition,
+)
+
+Item = TypeVar("Item")
+
+CHUNK = 1_000
+"""Ids in one statement; SQLite takes at most 32,766 values."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedObservation:
+    """One line of a generation's history: when, from where, what was said and what was counted for it."""
+
+    at_us: int
+    source: str
+    said: str
+    counted: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """An id that was handed over, with the caller's trace context where it gave one."""
+
+    id: GenerationId
+    traceparent: str | None = None
+
+
+class Transaction:
+    """The verbs, on one open transaction. `additions` is what it adds to the totals."""
+
+    def __init__(self, connection: Connection, ledger: Ledger, *, traced: bool) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self._traced = traced
+        self.additions = Additions()
+
+    def discover(
+        self,
+        account: AccountName,
+        source: Source,
+        new: Sequence[NewGeneration],
+        at_us: int,
+        *,
+        listed: bool = False,
+    ) -> list[Generation]:
+        """Enter the ids that the account does not have yet, and return those. `listed` ones are named by the
+        configuration for as long as `unlist` does not say otherwise."""
+        entered: list[Generation] = []
+        for chunk in _chunks(new):
+            candidates = {
+                item.id: Generation(account, item.id, source, at_us, traceparent=item.traceparent)
+                for item in chunk
+            }
+            statement = insert(generations).values(
+                [rows.to_row(candidate) | {"listed": listed} for candidate in candidates.values()]
+            )
+            returned = self._connection.scalars(
+                statement.on_conflict_do_nothing().returning(generations.c.id)
+            )
+            inserted = set(returned)
+            entered.extend(candidate for id, candidate in candidates.items() if id in inserted)
+            if listed:
+                known = [id for id in candidates if id not in inserted]
+                self._connection.execute(
+                    update(generations)
+                    .where(_one_of(account, known), generations.c.listed.is_(False))
+                    .values(listed=True)
+                )
+        for generation in entered:
+            for fact in transition.discover(generation).facts:
+                self._ledger.enter(account, fact, self.additions)
+        return entered
+
+    def unlist(self, account: AccountName, keep: set[GenerationId]) -> None:
+        """Let go of the listed ids that the configuration no longer names."""
+        listed = self._connection.scalars(
+            select(generations.c.id).where(generations.c.account == account, generations.c.listed.is_(True))
+        )
+        gone = [GenerationId(id) for id in listed if id not in keep]
+        for chunk in _chunks(gone):
+            self._connection.execute(update(generations).where(_one_of(account, chunk)).values(listed=False))
+
+    def observe(
+        self, account: AccountName, id: GenerationId, observation: Observation, known: Generation | None
+    ) -> Transition:
+        """Apply an observation to what the store holds, which is the last word; `known` is what memory holds
+        of looks that were not written. Raises KeyError for an id that was never discovered."""
+        stored = self.find(account, id)
+        if stored is None:
+            raise KeyError(id)
+        before = stored if known is None else transition.with_looks_of(stored, known)
+        after = transition.observe(before, observation)
+        if transition.is_material(stored, after.generation):
+            self._save(after, observation.at_us, observation.via.value, _said(observation))
+        return after
+
+    def drop(self, generation: Generation, reason: DropReason, at_us: int, said: str) -> Transition:
+        """Stop following a generation; nothing happens if its end or drop is already known."""
+        stored = self.find(generation.account, generation.id)
+        if stored is None:
+            return Transition(generation)
+        after = transition.drop(transition.with_looks_of(stored, generation), reason, at_us)
+        if after.facts:
+            self._save(after, at_us, "poll", said)
+        return after
+
+    def find(self, account: AccountName, id: GenerationId) -> Generation | None:
+        """What the store holds of one generation."""
+        row = self._connection.execute(select(generations).where(_one_of(account, [id]))).one_or_none()
+        return None if row is None else rows.from_row(row)
+
+    def accounts_of(self, id: GenerationId) -> list[AccountName]:
+        """The accounts under which an id is known."""
+        return list(self._connection.scalars(select(generations.c.account).where(generations.c.id == id)))
+
+    def history(self, account: AccountName, id: GenerationId) -> list[LoggedObservation]:
+        """The observations that changed something, oldest first."""
+        found = self._connection.execute(
+            select(observations)
+            .where(observations.c.account == account, observations.c.id == id)
+            .order_by(observations.c.at_us)
+        )
+        return [LoggedObservation(row.at_us, row.source, row.said, row.counted) for row in found]
+
+    def followed(self, account: AccountName) -> list[Generation]:
+        """The generations to follow, oldest discovered first: not ended, not dropped, and either still named
+        by the configuration or handed over for good."""
+        handed_over = generations.c.source.in_([Source.API.value, Source.WEBHOOK.value])
+        found = self._connection.execute(
+            select(generations)
+            .where(
+                generations.c.account == account,
+                generations.c.closed_us.is_(None),
+                or_(generations.c.listed.is_(True), handed_over),
+            )
+            .order_by(generations.c.discovered_us)
+        )
+        return [rows.from_row(row) for row in found]
+
+    def recent_durations(self, account: AccountName, limit: int) -> list[tuple[str, int]]:
+        """Model and duration in microseconds of the generations that ended last, oldest first."""
+        found = self._connection.execute(
+            select(generations.c.model, generations.c.end_duration_us)
+            .where(
+                generations.c.account == account,
+                generations.c.model.is_not(None),
+                generations.c.end_duration_us.is_not(None),
+            )
+            .order_by(generations.c.closed_us.desc())
+            .limit(limit)
+        )
+        return [(row.model, row.end_duration_us) for row in reversed(found.all())]
+
+    def totals(self, account: AccountName) -> Iterator[tuple[Series, str, int]]:
+        """The account's durable totals."""
+        for row in self._connection.execute(select(totals).where(totals.c.account == account)):
+            yield Series(account, Family(row.family), tuple(json.loads(row.labels))), row.cell, row.amount
+
+    def prune(self, before_us: int, limit: int) -> int:
+        """Forget up to `limit` generations that ended, or were dropped, before `before_us`, unless a span is
+        still due for them or the configuration still names them. Returns how many went."""
+        due = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
+        old = self._connection.execute(
+            select(generations.c.account, generations.c.id)
+            .where(
+                generations.c.closed_us < before_us,
+                generations.c.listed.is_(False),
+                ~select(outbox.c.id).where(due).exists(),
+            )
+            .limit(limit)
+        ).all()
+        keys = [{"of_account": row.account, "of_id": row.id} for row in old]
+        if keys:
+            for table in (observations, generations):
+                self._connection.execute(
+                    delete(table).where(
+                        table.c.account == bindparam("of_account"), table.c.id == bindparam("of_id")
+                    ),
+                    keys,
+                )
+        return len(keys)
+
+    def due_spans(self, limit: int) -> list[Generation]:
+        """Generations whose spans wait to be exported, by end."""
+        joined = generations.join(
+            outbox, and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
+        )
+        found = self._connection.execute(
+            select(generations).select_from(joined).order_by(outbox.c.due_us, outbox.c.id).limit(limit)
+        )
+        return [rows.from_row(row) for row in found]
+
+    def count_due_spans(self) -> int:
+        """How many generations wait for their spans to be exported."""
+        return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
+
+    def tick_off_spans(self, exported: Iterable[Generation]) -> None:
+        """These generations' spans have arrived."""
+        keys = [{"of_account": generation.account, "of_id": generation.id} for generation in exported]
+        if keys:
+            self._connection.execute(
+                delete(outbox).where(
+                    outbox.c.account == bindparam("of_account"), outbox.c.id == bindparam("of_id")
+                ),
+                keys,
+            )
+
+    def flush(self) -> None:
+        """Write what the facts of this transaction add to the totals."""
+        amounts = [
+            {
+                "account": series.account,
+                "family": series.family.value,
+                "labels": json.dumps(series.labels),
+                "cell": cell,
+                "amount": amount,
+            }
+            for (series, cell), amount in self.additions.amounts.items()
+        ]
+        if amounts:
+            statement = insert(totals)
+            self._connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["account", "family", "labels", "cell"],
+                    set_={"amount": totals.c.amount + statement.excluded.amount},
+                ),
+                amounts,
+            )
+
+    def _save(self, after: Transition, at_us: int, source: str, said: str) -> None:
+        generation = after.generation
+        values = rows.to_row(generation)
+        saved = self._connection.execute(
+            update(generations)
+            .where(_one_of(generation.account, [generation.id]), generations.c.end_recorded_us.is_(None))
+            .values(values)
+        )
+        if saved.rowcount != 1:
+            raise RuntimeError(f"generation {generation.id} ended twice in one transaction")
+        for fact in after.facts:
+            self._ledger.enter(generation.account, fact, self.additions)
+        self._connection.execute(
+            insert(observations).values(
+                account=generation.account,
+                id=generation.id,
+                at_us=at_us,
+                source=source,
+                said=said,
+                counted="; ".join(map(_counted, after.facts)),
+            )
+        )
+        closed = any(isinstance(fact, Ended | Dropped) for fact in after.facts)
+        if self._traced and closed and generation.created_us is not None:
+            due_us = generation.end.at_us if generation.end else at_us
+            self._connection.execute(
+                insert(outbox)
+                .values(account=generation.account, id=generation.id, due_us=due_us)
+                .on_conflict_do_nothing()
+            )
+
+
+def _one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:
+    return and_(generations.c.account == account, generations.c.id.in_(ids))
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def _said(observation: Observation) -> str:
+    parts = [observation.status_text]
+    if observation.model:
+        parts.append(f"model {observation.model}")
+    if observation.reason:
+        parts.append(f"reason {observation.reason}")
+    return ", ".join(parts)
+
+
+def _counted(fact: Fact) -> str:
+    match fact:
+        case Started(model, queue_us):
+            return f"queue of {model}: {queue_us / 1e6:.3f} s"
+        case Ended(model, end):
+            took = "" if end.duration_us is None else f", {end.duration_us / 1e6:.3f} s"
+            return (
+                f"{end.status.value} of {model}{took}, {end.credits_used_micro / 1e6:g} credits, "
+                f"{end.outputs} outputs" + (f", reason {end.reason}" if end.reason else "")
+            )
+        case Dropped(reason):
+            return f"dropped: {reason.value}"
+        case _:
+            return "discovered"

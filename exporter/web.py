@@ -1,0 +1,113 @@
+"""The exporter's own pages over HTTP: metrics, health, and a page that says what this is."""
+
+import asyncio
+import gzip
+from collections.abc import Callable, Iterable
+from html import escape
+
+from prometheus_client import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector as PrometheusCollector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from exporter.heartbeat import Heartbeat
+
+_GZIP_LEVEL = 1  # a scrape is read once, on a near network
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Vivix exporter</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
+dt {{ margin-top: .75rem }} dd {{ margin: 0; color: #555 }}</style></head>
+<body>
+<h1>Vivix exporter</h1>
+<p>Prometheus metrics about generations submitted to the Vivix API. Version {version}.</p>
+<dl>
+<dt><a href="metrics">/metrics</a></dt><dd>what Prometheus scrapes</dd>
+<dt><a href="-/healthy">/-/healthy</a></dt><dd>whether the exporter makes progress</dd>
+<dt><a href="-/ready">/-/ready</a></dt><dd>whether its state is loaded and it follows generations</dd>
+</dl>
+</body></html>
+"""
+
+
+class _Collected(PrometheusCollector):
+    """Families that have been collected already, in the form that the client library's encoders take."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+class Pages:
+    """The handlers. `collect` is called on the event loop, and what it returns is encoded on a thread."""
+
+    def __init__(
+        self,
+        collect: Callable[[], list[Metric]],
+        is_ready: Callable[[], bool],
+        heartbeat: Heartbeat,
+        version: str,
+    ) -> None:
+        self._collect = collect
+        self._is_ready = is_ready
+        self._heartbeat = heartbeat
+        self._version = version
+
+    def app(self) -> Starlette:
+        """The pages as an ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/", self._landing),
+                Route("/metrics", self._metrics),
+                Route("/-/healthy", self._healthy),
+                Route("/-/ready", self._ready),
+            ]
+        )
+
+    async def _metrics(self, request: Request) -> Response:
+        if not self._is_ready():
+            # Half a page would look like counters that were reset.
+            return PlainTextResponse("The state is not loaded yet.\n", status_code=503)
+        families = self._collect()
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        zipped = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
+
+        def encoded() -> bytes:
+            body = encode(_Collected(families))
+            return gzip.compress(body, _GZIP_LEVEL) if zipped else body
+
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return Response(await asyncio.to_thread(encoded), headers=headers)
+
+    async def _healthy(self, _request: Request) -> Response:
+        stalled = self._heartbeat.stalled()
+        if stalled:
+            return PlainTextResponse(f"Stalled: {', '.join(stalled)}.\n", status_code=503)
+        return PlainTextResponse("Healthy.\n")
+
+    async def _ready(self, _request: Request) -> Response:
+        if not self._is_ready():
+            return PlainTextResponse("Not ready: the state is not loaded yet.\n", status_code=503)
+        return PlainTextResponse("Ready.\n")
+
+    async def _landing(self, _request: Request) -> Response:
+        return HTMLResponse(_PAGE.format(version=escape(self._version)))
+
+
+def _accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header admits gzip (RFC 9110, section 12.5.3)."""
+    for part in header.lower().split(","):
+        coding, _, parameters = part.partition(";")
+        if coding.strip() in ("gzip", "*"):
+            weight = parameters.replace(" ", "").removeprefix("q=")
+            return not weight or weight.strip("0.") != ""
+    return False
