@@ -14,7 +14,7 @@ from exporter.agenda import Agenda
 from exporter.cadence import Cadence
 from exporter.clock import MICROS, Clock
 from exporter.store import Store
-from exporter.store.transaction import NewGeneration
+from exporter.store.transaction import CHUNK, NewGeneration
 from exporter.values import (
     AccountName,
     DropReason,
@@ -95,9 +95,12 @@ class Follower:
         since_us = followed.generation.created_us or followed.generation.discovered_us
         return max(0.0, (self._clock.now_us() - since_us) / MICROS)
 
-    async def load(self) -> None:
-        """Take up what the store holds for the account."""
+    async def load(self, listed: Sequence[GenerationId]) -> None:
+        """Take up what the store holds for the account, and the ids that its configuration lists."""
         account = self.account
+        for start in range(0, len(listed), CHUNK):
+            await self._enter(Source.CONFIG, [NewGeneration(id) for id in listed[start : start + CHUNK]], listed=True)
+        await self._store.write(lambda tx: tx.unlist(account, set(listed)))
         recent = await self._store.write(lambda tx: tx.recent_durations(account, RECENT))
         for model, duration_us in recent:
             self.cadence.learn(model, duration_us / MICROS)
@@ -167,6 +170,12 @@ class Follower:
         if at_most is not None:
             pause = min(pause, max(ASK_AGAIN, at_most))
         self.agenda.schedule(id, self._clock.monotonic() + pause, 1 / pause)
+
+    async def _enter(
+        self, source: Source, new: Sequence[NewGeneration], listed: bool
+    ) -> list[Generation]:
+        account, at_us = self.account, self._clock.now_us()
+        return await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=listed))
 
     def _follow(self, generation: Generation) -> None:
         if generation.id in self._followed:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -56,30 +55,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Serving:
-    """Serves while the context is entered; leaving it lets answers under way finish, for a few seconds."""
-
-    def __init__(self, app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
-        self._listeners = listeners
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=_GRACE,
-            )
+async def serve(app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
+    """Serve `app` until cancelled; answers under way then have a few seconds to finish."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
         )
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Serving":
-        self._task = asyncio.create_task(self._server.serve(sockets=list(self._listeners)))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
+    )
+    serving = asyncio.create_task(server.serve(sockets=list(listeners)))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise

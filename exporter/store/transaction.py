@@ -69,12 +69,12 @@ class Transaction:
         listed: bool = False,
     ) -> list[Generation]:
         """Enter the ids that the account does not have yet, and return those. `listed` ones are named by the
-        configuration for as long as `unlist` does not say otherwise."""
+        configuration for as long as `unlist` does not say otherwise. Microseconds tell their order."""
         entered: list[Generation] = []
         for chunk in _chunks(new):
             candidates = {
-                item.id: Generation(account, item.id, source, at_us, traceparent=item.traceparent)
-                for item in chunk
+                item.id: Generation(account, item.id, source, at_us + place, traceparent=item.traceparent)
+                for place, item in enumerate(chunk, len(entered))
             }
             statement = insert(generations).values(
                 [rows.to_row(candidate) | {"listed": listed} for candidate in candidates.values()]

@@ -1,0 +1,72 @@
+# Two targets do everything on a fresh Debian or Ubuntu machine: `make run` and `make test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint format bench constraints clean
+
+## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
+run: $(VENV)/.package
+	@exec $(BIN)/vivix-exporter demo
+
+## test: lint, then every test, with the servers they need installed from Debian's packages
+test: $(VENV)/.package $(VENV)/.dev lint
+	@tests/install-servers
+	$(BIN)/pytest -n 2 --dist worksteal
+
+## lint: what ruff and mypy say
+lint: $(VENV)/.package $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## format: let ruff rewrite what it can
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## bench: measurements, each in one run
+bench: $(VENV)/.package $(VENV)/.dev
+	$(BIN)/python tests/bench/bench_cadence.py
+
+## constraints: renew the locked versions of the development environment
+constraints:
+	rm -rf $(VENV).fresh && $(PYTHON) -m venv $(VENV).fresh
+	$(VENV).fresh/bin/python -m pip --quiet install '.[dev]'
+	$(VENV).fresh/bin/python -m pip freeze --exclude vivix-exporter | sort -f > constraints.txt
+	rm -rf $(VENV).fresh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "vivix-exporter needs Python 3.11 or later; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/apt-install python3-venv
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.dependencies: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt 'setuptools>=77' \
+	  $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"])')
+	@touch $@
+
+# The built wheel is what runs and what is tested, so that a file missing from it is noticed.
+$(VENV)/.package: $(VENV)/.dependencies $(SOURCES)
+	@rm -rf build dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	$(PIP) install --no-deps --force-reinstall dist/*.whl
+	@rm -rf build *.egg-info
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.dependencies
+	$(PIP) install --constraint constraints.txt \
+	  $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"])')
+	@touch $@

@@ -1,0 +1,146 @@
+"""Builds everything from a configuration and connects it; the only module that sees the whole of both."""
+
+import asyncio
+import platform
+import random
+from collections.abc import Sequence
+from importlib.metadata import version
+from socket import socket
+
+import structlog
+
+from exporter.budget import Budget
+from exporter.cadence import Cadence
+from exporter.catalogue import Catalogue
+from exporter.client import Client
+from exporter.clock import MICROS, Clock, SystemClock
+from exporter.collector import Collector
+from exporter.config import AccountConfig, Config
+from exporter.follower import Follower
+from exporter.heartbeat import Heartbeat
+from exporter.instruments import Instruments
+from exporter.ledger import Ledger
+from exporter.poller import Poller
+from exporter.serving import serve
+from exporter.standing import Standing
+from exporter.store import Database, Store
+from exporter.store.transaction import NewGeneration
+from exporter.values import AccountName, GenerationId, Source
+from exporter.web import Pages
+
+VERSION = version("vivix-exporter")
+
+_log = structlog.get_logger("exporter")
+
+
+class _Stop(Exception):
+    """Ends a task group in which everything is as it should be."""
+
+
+class App:
+    """One running exporter. `clock` is the time it lives in, which a demo or a test lets run faster."""
+
+    def __init__(self, config: Config, database: Database, clock: Clock | None = None) -> None:
+        """`database` must be the one that `config.state` names, opened as its owner. `run` closes it."""
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._heartbeat = Heartbeat(SystemClock())
+        self._instruments = Instruments(VERSION, platform.python_version())
+        self._database = database
+        metrics = config.metrics
+        self._ledger = Ledger(metrics.duration_buckets, metrics.max_models, metrics.max_failure_reasons)
+        self._store = Store(
+            database, self._ledger, self._clock, self._instruments, self._heartbeat, traced=False
+        )
+        self._pollers: dict[AccountName, Poller] = {}
+        self.ready = asyncio.Event()
+        """Set once the state is loaded and the loops run."""
+        collector = Collector(self._instruments.registry, self._ledger, self._pollers, self._clock)
+        self._pages = Pages(collector.collect, self.ready.is_set, self._heartbeat, VERSION)
+
+    async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
+        """Follow and serve until `stop` is set, then finish the writes under way. A loop that dies takes
+        the others with it, and its exception is raised in a group."""
+        if self._database.restart_histograms(self._ledger.bounds_us):
+            _log.warning("metrics.duration_buckets has changed: the histograms of durations start anew")
+        clients: list[Client] = []
+        try:
+            async with asyncio.TaskGroup() as outlasting:
+                store = outlasting.create_task(self._store.run())
+                try:
+                    async with asyncio.TaskGroup() as loops:
+                        loops.create_task(_stopped(stop))
+                        loops.create_task(serve(self._pages.app(), listeners))
+                        loops.create_task(self._store.prune(self._config.state.retention))
+                        for account in self._config.accounts:
+                            client = self._client(account)
+                            clients.append(client)
+                            await self._start(account, client, loops)
+                        self.ready.set()
+                        _log.info("following", accounts=len(self._pollers))
+                except* _Stop:
+                    _log.info("stopping")
+                store.cancel()
+        finally:
+            for client in clients:
+                await client.aclose()
+            self._store.close()
+
+    async def register(self, account: AccountName, ids: Sequence[GenerationId]) -> None:
+        """Follow `ids` from now on; they are safely stored once this returns. Raises StoreError."""
+        poller = self._pollers[account]
+        await poller.follower.discover(Source.API, [NewGeneration(id) for id in ids])
+        poller.wake()
+
+    async def _start(self, account: AccountConfig, client: Client, loops: asyncio.TaskGroup) -> None:
+        name = AccountName(account.name)
+        self._ledger.load(name, await self._store.write(lambda tx: list(tx.totals(name))))
+        poller = self._poller(account, client)
+        await poller.follower.load(account.generations)
+        self._pollers[name] = poller
+        loops.create_task(poller.run())
+
+    def _client(self, account: AccountConfig) -> Client:
+        return Client(
+            AccountName(account.name),
+            account.base_url,
+            self._config.polling.request_timeout / MICROS,
+            self._clock,
+            self._instruments,
+            VERSION,
+        )
+
+    def _poller(self, account: AccountConfig, client: Client) -> Poller:
+        polling = self._config.polling
+        follower = Follower(
+            AccountName(account.name),
+            self._store,
+            Cadence(
+                polling.target_lag / MICROS,
+                polling.min_interval / MICROS,
+                polling.max_interval / MICROS,
+                self._config.metrics.max_models,
+            ),
+            self._clock,
+            self._instruments,
+            polling.max_interval / MICROS,
+        )
+        return Poller(
+            follower=follower,
+            client=client,
+            budget=Budget(),
+            standing=Standing(random.Random()),
+            catalogue=Catalogue(),
+            clock=self._clock,
+            heartbeat=self._heartbeat,
+            read_key=lambda: account.key_source.read().reveal(),
+            rate_limit_share=account.rate_limit_share,
+            calls_per_minute=account.calls_per_minute,
+            not_found_grace_us=polling.not_found_grace,
+            give_up_after_us=polling.give_up_after,
+        )
+
+
+async def _stopped(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise _Stop

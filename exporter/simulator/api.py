@@ -1,0 +1,67 @@
+"""The simulated vendor, complete but for HTTP: its parts held together, and who may call."""
+
+from dataclasses import dataclass, field
+
+from exporter.clock import MICROS, Clock
+from exporter.simulator import answers
+from exporter.simulator.accounts import SimulatedAccount
+from exporter.simulator.answers import Problem
+from exporter.simulator.faults import Faults
+from exporter.simulator.ratelimit import Caller, CallLog, RateLimit
+from exporter.simulator.served import ShownLog
+from exporter.simulator.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call that may go on; `remaining` calls are left to its key in this window."""
+
+    account: SimulatedAccount
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call that may not."""
+
+    problem: Problem
+    retry_after_s: int | None = None
+
+
+@dataclass(slots=True)
+class SimulatedApi:
+    """A world, its clock, what goes wrong with reads, and what was noted about callers."""
+
+    world: World
+    clock: Clock
+    faults: Faults = field(default_factory=Faults.none)
+    limit: RateLimit = field(default_factory=RateLimit)
+    calls: CallLog = field(default_factory=CallLog)
+    shown: ShownLog = field(default_factory=ShownLog)
+    requests: int = 0
+    """Requests to the API's endpoints so far, whatever their key."""
+
+    def next_request_id(self) -> str:
+        """A fresh id for a request that has come in."""
+        self.requests += 1
+        return f"req_{self.requests:012x}"
+
+    def admit(self, authorization: str | None, caller: Caller) -> Admitted | Refused:
+        """Count a call and say whether it may go on, by its Authorization header."""
+        scheme, _, key = (authorization or "").partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not key:
+            self.calls.locked_out[""] += 1
+            return Refused(answers.UNAUTHORIZED)
+        name = self.world.keys.account_of(key)
+        if name is None:
+            self.calls.locked_out[""] += 1
+            return Refused(answers.KEY_REVOKED if self.world.keys.revoked(key) else answers.KEY_INVALID)
+        account = self.world.accounts[name]
+        at_us = int(self.clock.monotonic() * MICROS)
+        self.calls.add(name, caller, at_us)
+        admission = self.limit.admit(key, account.plan.calls_per_minute, at_us)
+        if admission.retry_after_s is not None:
+            self.calls.limited[name, caller] += 1
+            return Refused(answers.RATE_LIMITED, admission.retry_after_s)
+        return Admitted(account, admission.remaining)

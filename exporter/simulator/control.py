@@ -1,0 +1,173 @@
+"""The simulator's own endpoints, under /simulator: its truth to read, its faults, keys and jobs to set.
+
+They are for whoever runs the simulator. No key, no rate limit and no fault applies.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from exporter.simulator.api import SimulatedApi
+from exporter.simulator.faults import Fault
+from exporter.simulator.models import BY_SLUG, MODELS
+from exporter.simulator.ratelimit import Caller
+from exporter.simulator.truth import credits_in_flight, in_flight, truth
+from exporter.simulator.world import InsufficientCreditsError
+
+MOST_SUBMISSIONS = 10_000
+"""The most generations that one request submits."""
+
+Row = dict[str, object]
+_Key = TypeVar("_Key", bound=tuple[str, ...])
+
+
+class AskedWronglyError(Exception):
+    """A control request that makes no sense; the text says why."""
+
+
+def _rows(sums: Mapping[_Key, int], *labels: str) -> list[Row]:
+    """A mapping with tuples for keys, as JSON can say it."""
+    return [{**dict(zip(labels, key, strict=True)), "value": value} for key, value in sorted(sums.items())]
+
+
+def truth_body(api: SimulatedApi) -> dict[str, object]:
+    """The truth, what is in flight and what callers did, for JSON; durations as sums in microseconds."""
+    now_us = api.clock.now_us()
+    now, true = api.world.in_flight(now_us), truth(api.world, now_us, api.shown)
+    sums = {key: sum(durations) for key, durations in true.durations_us.items()}
+    queues = {key: sum(ages) for key, ages in true.queue_us.items()}
+    seen = {key: len(ages) for key, ages in true.queue_us.items()}
+    return {
+        "ended": _rows(true.ended, "account", "model", "status"),
+        "failures": _rows(true.failures, "account", "model", "reason"),
+        "credits": _rows(true.credits, "account", "model"),
+        "outputs": _rows(true.outputs, "account", "model"),
+        "duration_us": _rows(sums, "account", "model", "status"),
+        "queue_us": _rows(queues, "account", "model"),
+        "queues_seen": _rows(seen, "account", "model"),
+        "doubtful_queues": true.doubtful_queues,
+        "in_flight": _rows(in_flight(now), "account", "model", "status"),
+        "credits_in_flight": _rows(credits_in_flight(now), "account", "model"),
+        "expired": true.expired,
+        "calls": [_calls(api, name, caller) for name in sorted(api.world.accounts) for caller in Caller],
+        "faults": _rows(api.faults.struck, "account", "fault"),
+    }
+
+
+def _calls(api: SimulatedApi, account: str, caller: Caller) -> Row:
+    return {
+        "account": account,
+        "caller": caller.value,
+        "calls": api.calls.calls(account, caller),
+        "max_calls_in_any_minute": api.calls.max_calls_in_any_window(account, caller),
+        "limited": api.calls.limited[account, caller],
+        "spurious": api.calls.spurious[account, caller],
+    }
+
+
+def check_names(body: Mapping[str, object], known: Collection[str]) -> None:
+    """AskedWronglyError, with the nearest known one, where `body` has another name than `known` ones."""
+    for name in body:
+        if name not in known:
+            near = get_close_matches(name, list(known), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise AskedWronglyError(f"unknown name {name!r}: {hint}")
+
+
+def parse_rates(body: Mapping[str, object]) -> dict[Fault, float]:
+    """Fault names and probabilities, or AskedWronglyError."""
+    check_names(body, [fault.value for fault in Fault])
+    rates: dict[Fault, float] = {}
+    for name, rate in body.items():
+        if isinstance(rate, bool) or not isinstance(rate, int | float):
+            raise AskedWronglyError(f"{name}: {rate!r} is not a number")
+        rates[Fault(name)] = float(rate)
+    return rates
+
+
+async def _object(request: Request) -> dict[str, object]:
+    """The JSON object that the request brings, or AskedWronglyError."""
+    try:
+        body: object = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise AskedWronglyError("the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise AskedWronglyError("the body is not a JSON object")
+    return body
+
+
+class _Control:
+    def __init__(self, api: SimulatedApi) -> None:
+        self.api = api
+
+    async def truth(self, _request: Request) -> Response:
+        return JSONResponse(truth_body(self.api))
+
+    async def faults(self, request: Request) -> Response:
+        try:
+            if request.method == "PUT":
+                self.api.faults.set_rates(parse_rates(await _object(request)))
+        except (AskedWronglyError, ValueError) as error:
+            return _wrong(error)
+        return JSONResponse({fault.value: self.api.faults.rates.get(fault, 0.0) for fault in Fault})
+
+    async def submit(self, request: Request) -> Response:
+        try:
+            body = await _object(request)
+            check_names(body, ("account", "model", "count"))
+            return self._submit(body)
+        except AskedWronglyError as error:
+            return _wrong(error)
+
+    def _submit(self, body: dict[str, object]) -> Response:
+        account = self._account(body)
+        model, count = BY_SLUG.get(str(body.get("model", MODELS[0].slug))), body.get("count", 1)
+        if model is None:
+            raise AskedWronglyError(f"model: there are {', '.join(BY_SLUG)}")
+        if type(count) is not int or not 1 <= count <= MOST_SUBMISSIONS:
+            raise AskedWronglyError(f"count: expected a number from 1 to {MOST_SUBMISSIONS}")
+        now_us, ids = self.api.clock.now_us(), []
+        try:
+            for _ in range(count):
+                ids.append(self.api.world.submit(account, model, 1, now_us).id)
+        except InsufficientCreditsError:
+            return JSONResponse({"ids": ids, "error": "the wallet is empty"}, 402)
+        return JSONResponse({"ids": ids}, 201)
+
+    async def keys(self, request: Request) -> Response:
+        try:
+            body = await _object(request)
+            check_names(body, ("account", "key"))
+            account, key = self._account(body), body.get("key")
+            if not isinstance(key, str) or not key:
+                raise AskedWronglyError("key: expected the new key")
+            self.api.world.rotate_key(account, key)
+        except (AskedWronglyError, ValueError) as error:
+            return _wrong(error)
+        return Response(status_code=204)
+
+    def _account(self, body: dict[str, object]) -> str:
+        name = body.get("account")
+        if not isinstance(name, str) or name not in self.api.world.accounts:
+            raise AskedWronglyError(f"account: there are {', '.join(self.api.world.accounts)}")
+        return name
+
+
+def _wrong(error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
+
+
+def control_routes(api: SimulatedApi) -> list[Route]:
+    """The routes under /simulator."""
+    control = _Control(api)
+    return [
+        Route("/simulator/truth", control.truth, methods=["GET"]),
+        Route("/simulator/faults", control.faults, methods=["GET", "PUT"]),
+        Route("/simulator/submit", control.submit, methods=["POST"]),
+        Route("/simulator/keys", control.keys, methods=["POST"]),
+    ]

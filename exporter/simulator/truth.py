@@ -1,0 +1,117 @@
+"""What an observer's durable sums must come to once it has seen every end: computed from the world alone."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from exporter.clock import MICROS
+from exporter.simulator.generation import Generation
+from exporter.simulator.served import ShownLog
+from exporter.simulator.world import World
+from exporter.values import UNKNOWN, Status
+
+ByModel = tuple[str, str]
+"""(account, model)."""
+ByStatus = tuple[str, str, str]
+"""(account, model, status)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Sums over the ended generations that could be looked up when they were added.
+
+    Credits are whole credits. `durations_us` holds each generation's duration, sorted: of completed ones
+    `duration_ms`, of failed ones the difference of the two shown times, in microseconds. `queue_us` holds
+    the ages shown by first answers that said processing, sorted, without the `doubtful_queues` generations
+    of which a damaged answer went out before. `in_flight` counts generations that have not ended, `expired`
+    those that were beyond the retention from the start, by account.
+    """
+
+    ended: dict[ByStatus, int]
+    failures: dict[tuple[str, str, str], int]
+    credits: dict[ByModel, int]
+    outputs: dict[ByModel, int]
+    durations_us: dict[ByStatus, tuple[int, ...]]
+    queue_us: dict[ByModel, tuple[int, ...]]
+    doubtful_queues: int
+    in_flight: int
+    expired: dict[str, int]
+
+
+def duration_us(generation: Generation) -> int:
+    """The duration as a reader of the status endpoint can know it."""
+    if generation.fate.reason is None:
+        return generation.duration_ms * 1_000
+    return generation.shown_duration_s * MICROS
+
+
+def truth(
+    world: World,
+    now_us: int,
+    shown: ShownLog | None = None,
+    ids: Collection[str] | None = None,
+) -> Truth:
+    """The truth at `now_us`, about the generations `ids` or all.
+
+    A failed generation's answer names no model. With `shown`, one of which no answer with a model ever
+    reached a reader counts under `unknown`; without, the model is what it really was. `queue_us` is empty
+    without `shown`.
+    """
+    world.advance(now_us)
+    ended: Counter[ByStatus] = Counter()
+    failures: Counter[tuple[str, str, str]] = Counter()
+    credits: Counter[ByModel] = Counter()
+    outputs: Counter[ByModel] = Counter()
+    expired: Counter[str] = Counter()
+    durations: dict[ByStatus, list[int]] = {}
+    queues: dict[ByModel, list[int]] = {}
+    in_flight = doubtful = 0
+    for generation in world:
+        if ids is not None and generation.id not in ids:
+            continue
+        account, slug, seen = generation.account, generation.model.slug, None
+        if shown is not None:
+            seen = shown.of(generation.id)
+            doubtful += seen.doubtful
+            if seen.processing_elapsed_ms is not None and not seen.doubtful:
+                queues.setdefault((account, slug), []).append(seen.processing_elapsed_ms * 1_000)
+        if generation.ended_us is None:
+            in_flight += 1
+            continue
+        if world.expired(generation, generation.added_us):
+            expired[account] += 1
+            continue
+        if generation.status is Status.FAILED and seen is not None and not seen.model:
+            slug = UNKNOWN
+        by_status = (account, slug, generation.status.value)
+        ended[by_status] += 1
+        durations.setdefault(by_status, []).append(duration_us(generation))
+        if generation.fate.reason is not None:
+            failures[account, slug, generation.fate.reason] += 1
+        else:
+            credits[account, slug] += generation.fate.credits_used
+            outputs[account, slug] += generation.outputs
+    return Truth(
+        ended=dict(ended),
+        failures=dict(failures),
+        credits=dict(credits),
+        outputs=dict(outputs),
+        durations_us={key: tuple(sorted(values)) for key, values in durations.items()},
+        queue_us={key: tuple(sorted(values)) for key, values in queues.items()},
+        doubtful_queues=doubtful,
+        in_flight=in_flight,
+        expired=dict(expired),
+    )
+
+
+def in_flight(generations: Iterable[Generation]) -> dict[ByStatus, int]:
+    """How many of these are queued or rendering, by (account, model, status); see World.in_flight."""
+    return dict(Counter((one.account, one.model.slug, one.status.value) for one in generations))
+
+
+def credits_in_flight(generations: Iterable[Generation]) -> dict[ByModel, int]:
+    """The estimated credits of these, by (account, model)."""
+    estimates: Counter[ByModel] = Counter()
+    for one in generations:
+        estimates[one.account, one.model.slug] += one.fate.credits_estimate
+    return dict(estimates)

@@ -1,0 +1,55 @@
+"""What an account has, has spent and will be given: integers of whole credits, cycle by cycle."""
+
+from dataclasses import dataclass
+
+from exporter.clock import MICROS
+
+CYCLE_US = 30 * 86_400 * MICROS
+"""Length of a billing cycle. A multiple of a day, so that cycles begin at midnight UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Credits set aside for a generation, in billing cycle number `cycle`."""
+
+    credits: int
+    cycle: int
+
+
+class Wallet:
+    """One account's credits. The first cycle entered and every later one begin with `granted` credits."""
+
+    def __init__(self, granted: int) -> None:
+        self.granted = granted
+        self.balance = granted
+        self.spent = 0
+        self._cycle: int | None = None
+
+    def enter(self, at_us: int) -> int:
+        """The number of the cycle at `at_us`, started if it is new."""
+        cycle = at_us // CYCLE_US
+        if self._cycle is None:
+            self._cycle = cycle
+        elif cycle > self._cycle:
+            self._cycle, self.balance, self.spent = cycle, self.granted, 0
+        return self._cycle
+
+    def resets_us(self, at_us: int) -> int:
+        """When the next cycle begins."""
+        return (self.enter(at_us) + 1) * CYCLE_US
+
+    def reserve(self, credits: int, at_us: int) -> Reservation | None:
+        """Set `credits` aside, or None where the balance does not allow it."""
+        cycle = self.enter(at_us)
+        if credits > self.balance:
+            return None
+        self.balance -= credits
+        self.spent += credits
+        return Reservation(credits, cycle)
+
+    def settle(self, reservation: Reservation, used: int, at_us: int) -> None:
+        """Give back what a generation that ended at `at_us` did not use."""
+        refund = reservation.credits - used
+        self.balance += refund
+        if self.enter(at_us) == reservation.cycle:
+            self.spent -= refund
