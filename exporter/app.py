@@ -15,12 +15,12 @@ from exporter.catalogue import Catalogue
 from exporter.client import Client
 from exporter.clock import MICROS, Clock, SystemClock
 from exporter.collector import Collector
-from exporter.config import AccountConfig, Config
+from exporter.config import Account, Config
 from exporter.follower import Follower
 from exporter.heartbeat import Heartbeat
 from exporter.instruments import Instruments
 from exporter.ledger import Ledger
-from exporter.poller import Poller
+from exporter.poller import ASSUMED_CALLS_PER_MINUTE, Poller
 from exporter.serving import serve
 from exporter.standing import Standing
 from exporter.store import Database, Store
@@ -92,15 +92,15 @@ class App:
         await poller.follower.discover(Source.API, [NewGeneration(id) for id in ids])
         poller.wake()
 
-    async def _start(self, account: AccountConfig, client: Client, loops: asyncio.TaskGroup) -> None:
+    async def _start(self, account: Account, client: Client, loops: asyncio.TaskGroup) -> None:
         name = AccountName(account.name)
         self._ledger.load(name, await self._store.write(lambda tx: list(tx.totals(name))))
         poller = self._poller(account, client)
-        await poller.follower.load(account.generations)
+        await poller.follower.load(account.ids)
         self._pollers[name] = poller
         loops.create_task(poller.run())
 
-    def _client(self, account: AccountConfig) -> Client:
+    def _client(self, account: Account) -> Client:
         return Client(
             AccountName(account.name),
             account.base_url,
@@ -110,8 +110,9 @@ class App:
             VERSION,
         )
 
-    def _poller(self, account: AccountConfig, client: Client) -> Poller:
+    def _poller(self, account: Account, client: Client) -> Poller:
         polling = self._config.polling
+        key = account.key_source(self._config.folder)
         follower = Follower(
             AccountName(account.name),
             self._store,
@@ -128,12 +129,12 @@ class App:
         return Poller(
             follower=follower,
             client=client,
-            budget=Budget(),
+            budget=Budget(ASSUMED_CALLS_PER_MINUTE, account.rate_limit_share),
             standing=Standing(random.Random()),
             catalogue=Catalogue(),
             clock=self._clock,
             heartbeat=self._heartbeat,
-            read_key=lambda: account.key_source.read().reveal(),
+            read_key=lambda: key.read().reveal(),
             rate_limit_share=account.rate_limit_share,
             calls_per_minute=account.calls_per_minute,
             not_found_grace_us=polling.not_found_grace,

@@ -11,7 +11,6 @@ from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.utils import floatToGoString
 
 from exporter.clock import MICROS, Clock
 from exporter.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Family, Ledger, Series, bucket_cell
@@ -312,7 +311,7 @@ class Collector:
     def _buckets(self, cells: Mapping[str, int]) -> list[tuple[str, float]]:
         bounds = self._ledger.bounds_us
         counts = accumulate([*(cells.get(bucket_cell(bound), 0) for bound in bounds), cells.get(INFINITE, 0)])
-        names = [*(floatToGoString(bound / MICROS) for bound in bounds), "+Inf"]
+        names = [*(str(bound / MICROS) for bound in bounds), "+Inf"]
         return list(zip(names, map(float, counts), strict=True))
 
     def _overflow(self) -> Metric:
@@ -328,8 +327,8 @@ class Collector:
         in_flight = InFlight()
         for model in self._ledger.known_models(poller.account):
             in_flight.credits[model] = 0.0
-            for status in (Status.PENDING, Status.PROCESSING):
-                in_flight.count[model, status] = 0
+            for one in (Status.PENDING, Status.PROCESSING):
+                in_flight.count[model, one] = 0
         for generation in poller.follower.generations:
             status = generation.status
             if status is None:

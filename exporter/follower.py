@@ -99,7 +99,9 @@ class Follower:
         """Take up what the store holds for the account, and the ids that its configuration lists."""
         account = self.account
         for start in range(0, len(listed), CHUNK):
-            await self._enter(Source.CONFIG, [NewGeneration(id) for id in listed[start : start + CHUNK]], listed=True)
+            await self._enter(
+                Source.CONFIG, [NewGeneration(id) for id in listed[start : start + CHUNK]], listed=True
+            )
         await self._store.write(lambda tx: tx.unlist(account, set(listed)))
         recent = await self._store.write(lambda tx: tx.recent_durations(account, RECENT))
         for model, duration_us in recent:
@@ -171,9 +173,7 @@ class Follower:
             pause = min(pause, max(ASK_AGAIN, at_most))
         self.agenda.schedule(id, self._clock.monotonic() + pause, 1 / pause)
 
-    async def _enter(
-        self, source: Source, new: Sequence[NewGeneration], listed: bool
-    ) -> list[Generation]:
+    async def _enter(self, source: Source, new: Sequence[NewGeneration], listed: bool) -> list[Generation]:
         account, at_us = self.account, self._clock.now_us()
         return await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=listed))
 

@@ -78,8 +78,8 @@ class Poller:
     def stretch(self) -> float:
         """The factor by which intervals are longer than wished, so that the looks fit the budget."""
         now = self._clock.monotonic()
-        waiting = self.follower.agenda.unseen_count > 0
-        return stretch(self.follower.agenda.demand, self.budget.rate(now) / 60, waiting)
+        agenda = self.follower.agenda
+        return stretch(agenda.demand, self.budget.rate(now) / 60, unseen=agenda.unseen_waiting)
 
     async def run(self) -> None:
         """Call when something is due and may be asked, for ever."""
@@ -105,7 +105,8 @@ class Poller:
         if self._out >= self._calls_at_once() or now < self.standing.paused_until:
             return None
         asks = Due.PLAN if self.standing.locked_out else self.catalogue.due(now)
-        if asks is None and not self.follower.agenda.has_due(now):
+        due = self.follower.agenda.next_due()
+        if asks is None and (due is None or due > now):
             return None
         slot = self.budget.try_take(now)
         if slot is None:
@@ -114,10 +115,8 @@ class Poller:
             self.catalogue.asked(asks, now)
             return self._under_way(slot, self._refresh(asks))
         id = self.follower.agenda.pick(now)
-        if id is None:
-            slot.cancel()
-            return None
-        return self._under_way(slot, self._look(GenerationId(id)))
+        assert id is not None, "something was due"
+        return self._under_way(slot, self._look(id))
 
     def _next_turn(self, now: float) -> float:
         """When to go round again, unless woken before."""

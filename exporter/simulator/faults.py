@@ -196,7 +196,8 @@ class Faults:
             return False
         rng = Random(f"{self.seed}/hidden/{generation_id}")
         hidden = rng.random() < rate and age_us < rng.uniform(shortest_s, longest_s) * MICROS
-        self.struck[account, Fault.NOT_FOUND_YET] += hidden
+        if hidden:
+            self.struck[account, Fault.NOT_FOUND_YET] += 1
         return hidden
 
     def _due_for(self, account: str) -> Fault | None:

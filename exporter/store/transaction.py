@@ -1,16 +1,17 @@
-"""Every SQL statement that reads or changes state, as verbs of the domain."""
+"""Every SQL statement that changes state, as verbs of the domain."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from exporter import transition
-from exporter.ledger import Additions, Family, Ledger, Series
+from exporter.ledger import Additions, Ledger
 from exporter.store import rows
+from exporter.store.reading import Reading, one_of
 from exporter.store.schema import generations, observations, outbox, totals
 from exporter.values import (
     AccountName,
@@ -33,16 +34,6 @@ CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedObservation:
-    """One line of a generation's history: when, from where, what was said and what was counted for it."""
-
-    at_us: int
-    source: str
-    said: str
-    counted: str
-
-
-@dataclass(frozen=True, slots=True)
 class NewGeneration:
     """An id that was handed over, with the caller's trace context where it gave one."""
 
@@ -50,11 +41,11 @@ class NewGeneration:
     traceparent: str | None = None
 
 
-class Transaction:
+class Transaction(Reading):
     """The verbs, on one open transaction. `additions` is what it adds to the totals."""
 
     def __init__(self, connection: Connection, ledger: Ledger, *, traced: bool) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
@@ -88,7 +79,7 @@ class Transaction:
                 known = [id for id in candidates if id not in inserted]
                 self._connection.execute(
                     update(generations)
-                    .where(_one_of(account, known), generations.c.listed.is_(False))
+                    .where(one_of(account, known), generations.c.listed.is_(False))
                     .values(listed=True)
                 )
         for generation in entered:
@@ -103,7 +94,7 @@ class Transaction:
         )
         gone = [GenerationId(id) for id in listed if id not in keep]
         for chunk in _chunks(gone):
-            self._connection.execute(update(generations).where(_one_of(account, chunk)).values(listed=False))
+            self._connection.execute(update(generations).where(one_of(account, chunk)).values(listed=False))
 
     def observe(
         self, account: AccountName, id: GenerationId, observation: Observation, known: Generation | None
@@ -129,58 +120,6 @@ class Transaction:
             self._save(after, at_us, "poll", said)
         return after
 
-    def find(self, account: AccountName, id: GenerationId) -> Generation | None:
-        """What the store holds of one generation."""
-        row = self._connection.execute(select(generations).where(_one_of(account, [id]))).one_or_none()
-        return None if row is None else rows.from_row(row)
-
-    def accounts_of(self, id: GenerationId) -> list[AccountName]:
-        """The accounts under which an id is known."""
-        return list(self._connection.scalars(select(generations.c.account).where(generations.c.id == id)))
-
-    def history(self, account: AccountName, id: GenerationId) -> list[LoggedObservation]:
-        """The observations that changed something, oldest first."""
-        found = self._connection.execute(
-            select(observations)
-            .where(observations.c.account == account, observations.c.id == id)
-            .order_by(observations.c.at_us)
-        )
-        return [LoggedObservation(row.at_us, row.source, row.said, row.counted) for row in found]
-
-    def followed(self, account: AccountName) -> list[Generation]:
-        """The generations to follow, oldest discovered first: not ended, not dropped, and either still named
-        by the configuration or handed over for good."""
-        handed_over = generations.c.source.in_([Source.API.value, Source.WEBHOOK.value])
-        found = self._connection.execute(
-            select(generations)
-            .where(
-                generations.c.account == account,
-                generations.c.closed_us.is_(None),
-                or_(generations.c.listed.is_(True), handed_over),
-            )
-            .order_by(generations.c.discovered_us)
-        )
-        return [rows.from_row(row) for row in found]
-
-    def recent_durations(self, account: AccountName, limit: int) -> list[tuple[str, int]]:
-        """Model and duration in microseconds of the generations that ended last, oldest first."""
-        found = self._connection.execute(
-            select(generations.c.model, generations.c.end_duration_us)
-            .where(
-                generations.c.account == account,
-                generations.c.model.is_not(None),
-                generations.c.end_duration_us.is_not(None),
-            )
-            .order_by(generations.c.closed_us.desc())
-            .limit(limit)
-        )
-        return [(row.model, row.end_duration_us) for row in reversed(found.all())]
-
-    def totals(self, account: AccountName) -> Iterator[tuple[Series, str, int]]:
-        """The account's durable totals."""
-        for row in self._connection.execute(select(totals).where(totals.c.account == account)):
-            yield Series(account, Family(row.family), tuple(json.loads(row.labels))), row.cell, row.amount
-
     def prune(self, before_us: int, limit: int) -> int:
         """Forget up to `limit` generations that ended, or were dropped, before `before_us`, unless a span is
         still due for them or the configuration still names them. Returns how many went."""
@@ -204,20 +143,6 @@ class Transaction:
                     keys,
                 )
         return len(keys)
-
-    def due_spans(self, limit: int) -> list[Generation]:
-        """Generations whose spans wait to be exported, by end."""
-        joined = generations.join(
-            outbox, and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
-        )
-        found = self._connection.execute(
-            select(generations).select_from(joined).order_by(outbox.c.due_us, outbox.c.id).limit(limit)
-        )
-        return [rows.from_row(row) for row in found]
-
-    def count_due_spans(self) -> int:
-        """How many generations wait for their spans to be exported."""
-        return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
 
     def tick_off_spans(self, exported: Iterable[Generation]) -> None:
         """These generations' spans have arrived."""
@@ -257,7 +182,7 @@ class Transaction:
         values = rows.to_row(generation)
         saved = self._connection.execute(
             update(generations)
-            .where(_one_of(generation.account, [generation.id]), generations.c.end_recorded_us.is_(None))
+            .where(one_of(generation.account, [generation.id]), generations.c.end_recorded_us.is_(None))
             .values(values)
         )
         if saved.rowcount != 1:
@@ -282,10 +207,6 @@ class Transaction:
                 .values(account=generation.account, id=generation.id, due_us=due_us)
                 .on_conflict_do_nothing()
             )
-
-
-def _one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:
-    return and_(generations.c.account == account, generations.c.id.in_(ids))
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -1,0 +1,120 @@
+"""An account's allowance of calls: a hard one, evenly spent, and smaller while its applications need theirs.
+
+Never more than the limit in any 60 s window as the server counts, whatever the latency: a call holds a slot
+from when it is sent until 60 s after its answer came, and is sent only while fewer slots are held than the
+limit has. Proof: let a window (w, w+60] of arrivals hold limit+1 calls, and call j be the last of them to be
+sent. Each other one i arrived after w, so it was answered after w; j was sent at most at w+60; so at that
+moment i still held its slot, and j found limit slots held, and was not sent.
+
+Times are seconds of a monotonic clock.
+"""
+
+from collections import deque
+
+WINDOW = 60.0
+"""Seconds of the API's rate limit (plans are in calls per minute)."""
+LOW_WATER = 0.2
+"""Share of the plan's calls left below which the exporter steps back for the applications."""
+BURST = 1 / 6
+"""Share of a minute's calls that may go out at once after a quiet time."""
+
+
+class Slot:
+    """The right to make one call. Exactly one of `release` and `cancel` must be called."""
+
+    __slots__ = ("_budget", "_done")
+
+    def __init__(self, budget: "Budget") -> None:
+        self._budget = budget
+        self._done = False
+
+    def release(self, now: float) -> None:
+        """The call was answered, or failed, at `now`."""
+        self._settle()
+        self._budget._answered(now)
+
+    def cancel(self) -> None:
+        """The call was never sent."""
+        self._settle()
+        self._budget._unsent()
+
+    def _settle(self) -> None:
+        if self._done:
+            raise RuntimeError("a slot was given back twice")
+        self._done = True
+
+
+class Budget:
+    """`calls_per_minute` is the plan's, `share` the part of it that the exporter may use."""
+
+    def __init__(self, calls_per_minute: int, share: float) -> None:
+        self._answered_at: deque[float] = deque()
+        self._out = 0
+        self._taken_at = float("-inf")
+        self._tokens = 1.0
+        self._tokens_at: float | None = None
+        self._remaining: int | None = None
+        self._remaining_at = float("-inf")
+        self.set_plan(calls_per_minute, share)
+
+    def set_plan(self, calls_per_minute: int, share: float) -> None:
+        """Change the allowance; calls made already count against it. It is at least one call a minute."""
+        self._plan = calls_per_minute
+        self.limit = max(1, int(calls_per_minute * share))
+
+    def observe_remaining(self, remaining: int, now: float) -> None:
+        """What the API says is left of the plan's calls in this minute, for everyone."""
+        self._remaining, self._remaining_at = remaining, now
+
+    def rate(self, now: float) -> float:
+        """Calls per minute that may be spent at present."""
+        if self._remaining is None or now - self._remaining_at >= WINDOW:
+            return float(self.limit)
+        return self.limit * min(1.0, max(0.0, self._remaining / (LOW_WATER * self._plan)))
+
+    def try_take(self, now: float) -> Slot | None:
+        """A slot for a call to be sent at once, or None where none may be sent now."""
+        self._refill(now)
+        if self._tokens < 1.0 or self._held(now) >= self.limit:
+            return None
+        self._tokens -= 1.0
+        self._out += 1
+        if self._remaining is not None:
+            self._remaining -= 1
+        return Slot(self)
+
+    def next_possible(self, now: float) -> float:
+        """When asking again makes sense: `now` if a slot is free, and never later than it can be."""
+        self._refill(now)
+        at = now
+        rate = self.rate(now)
+        if self._tokens < 1.0:
+            renewed = self._remaining_at + WINDOW
+            at = now + (1.0 - self._tokens) * WINDOW / rate if rate > 0 else renewed
+            if rate < self.limit:
+                at = min(at, max(renewed, now))
+        if self._held(now) >= self.limit:
+            # With every slot out on calls under way, the next answer will tell.
+            at = max(at, self._answered_at[0] + WINDOW if self._answered_at else now + 1.0)
+        return at
+
+    def _refill(self, now: float) -> None:
+        if self._tokens_at is not None and now > self._tokens_at:
+            self._tokens += (now - self._tokens_at) * self.rate(now) / WINDOW
+        self._tokens_at = now if self._tokens_at is None else max(now, self._tokens_at)
+        self._tokens = min(self._tokens, max(1.0, self.limit * BURST))
+
+    def _held(self, now: float) -> int:
+        while self._answered_at and self._answered_at[0] + WINDOW < now:
+            self._answered_at.popleft()
+        return self._out + len(self._answered_at)
+
+    def _answered(self, now: float) -> None:
+        self._out -= 1
+        self._answered_at.append(now)
+
+    def _unsent(self) -> None:
+        self._out -= 1
+        self._tokens += 1.0
+        if self._remaining is not None:
+            self._remaining += 1

@@ -1,0 +1,7 @@
+"""The configuration: read, checked, and with its secrets kept secret."""
+
+from exporter.config.load import load_config, parse_config
+from exporter.config.schema import Account, Config
+from exporter.config.secret import Secret, SecretSource
+
+__all__ = ["Account", "Config", "Secret", "SecretSource", "load_config", "parse_config"]

@@ -1,0 +1,129 @@
+"""What has been learnt of how long a model's generations take, as a hazard rate.
+
+The hazard h(t) is the chance that a generation of age t ends in the next instant, for each second. It is kept
+piecewise constant over bins of equal width in log time, from weighted counts of durations (the actuarial
+estimate): those learnt, which slowly fade as new ones arrive, and a prior of little weight.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+SHORTEST, OCTAVES, PER_OCTAVE = 0.25, 16, 4
+"""The bins: from 0.25 s to 4.5 h, each 19 % wider than the one before."""
+MEMORY = 1_000.0
+"""Generations after which one that was learnt counts only 1/e of what it did."""
+PRIOR_WEIGHT = 5.0
+"""Generations that the prior counts for."""
+
+_EDGES = (0.0, *(SHORTEST * math.pow(2.0, i / PER_OCTAVE) for i in range(OCTAVES * PER_OCTAVE + 1)))
+_MEDIANS = {"image": (12.0, 0.5), "video": (90.0, 0.5)}
+# However sure the prior is, a little of it is anywhere, so that no hazard is zero.
+_ANYWHERE = 0.02
+_UNKNOWN_RANGE = (1.0, 3600.0)
+
+
+class Hazard:
+    """The distribution of one model's durations. Ages and durations are in seconds."""
+
+    def __init__(self, category: str | None = None) -> None:
+        self._prior = _prior(category)
+        self._learnt = [0.0] * len(self._prior)
+        self._stale = True
+        self._rates: Sequence[float] = ()
+        self._sqrt_integral: Sequence[float] = ()
+        self._mean_inverse_sqrt = 0.0
+
+    def set_category(self, category: str) -> None:
+        """The kind of model is known now; what was learnt stays."""
+        self._prior = _prior(category)
+        self._stale = True
+
+    def learn(self, duration: float) -> None:
+        """A generation took this long."""
+        keep = 1.0 - 1.0 / MEMORY
+        self._learnt = [weight * keep for weight in self._learnt]
+        self._learnt[_bin(duration)] += 1.0
+        self._stale = True
+
+    def mean_inverse_sqrt(self) -> float:
+        """E[h(T)^-1/2], the expectation over durations T."""
+        self._refresh()
+        return self._mean_inverse_sqrt
+
+    def sqrt_integral(self, age: float) -> float:
+        """The integral of sqrt(h) from 0 to `age`."""
+        self._refresh()
+        index = _bin(age)
+        return self._sqrt_integral[index] + (age - _EDGES[index]) * math.sqrt(self._rates[index])
+
+    def age_at(self, sqrt_integral: float) -> float:
+        """The age at which the integral of sqrt(h) reaches this value."""
+        self._refresh()
+        index = min(bisect_right(self._sqrt_integral, sqrt_integral) - 1, len(self._rates) - 1)
+        return _EDGES[index] + (sqrt_integral - self._sqrt_integral[index]) / math.sqrt(self._rates[index])
+
+    def _refresh(self) -> None:
+        if not self._stale:
+            return
+        smooth = _smoothed(self._learnt)
+        weights = [prior + learnt for prior, learnt in zip(self._prior, smooth, strict=True)]
+        alive = list(accumulate(reversed(weights)))[::-1]
+        rates: list[float] = []
+        for weight, at_risk, (start, end) in zip(weights[:-1], alive, pairwise(_EDGES), strict=False):
+            rates.append(-math.log1p(-weight / at_risk) / (end - start))
+        # What lasts longer than the last bin goes on as it did there.
+        rates.append(rates[-1])
+        self._rates = rates
+        steps = (
+            math.sqrt(rate) * (end - start)
+            for rate, (start, end) in zip(rates, pairwise(_EDGES), strict=False)
+        )
+        self._sqrt_integral = list(accumulate(steps, initial=0.0))
+        total = alive[0]
+        self._mean_inverse_sqrt = sum(
+            weight / total / math.sqrt(rate) for weight, rate in zip(weights, rates, strict=True)
+        )
+        self._stale = False
+
+
+def _bin(seconds: float) -> int:
+    return max(0, min(bisect_right(_EDGES, seconds) - 1, len(_EDGES) - 1))
+
+
+def _smoothed(weights: Sequence[float]) -> list[float]:
+    """Each bin's weight shared with its neighbours: a few hundred generations leave gaps that are chance."""
+    padded = [0.0, *weights, 0.0]
+    shared = [
+        before / 4 + here / 2 + after / 4
+        for before, here, after in zip(padded, padded[1:], padded[2:], strict=False)
+    ]
+    shared[0] += weights[0] / 4
+    shared[-1] += weights[-1] / 4
+    return shared
+
+
+def _prior(category: str | None) -> list[float]:
+    """Weights of the bins before anything was learnt: lognormal around what is usual for the category, and
+    log-uniform where nothing is known. The last entry is for what is longer than all bins."""
+    low, high = _UNKNOWN_RANGE
+    spread = [_overlap(start, end, low, high) for start, end in pairwise(_EDGES)]
+    spread.append(spread[-1])
+    shares = [weight / sum(spread) for weight in spread]
+    anywhere = 1.0 / len(shares)
+    if category in _MEDIANS:
+        median, sigma = _MEDIANS[category]
+        below = [_lognormal_below(edge, median, sigma) for edge in _EDGES]
+        shares = [after - before for before, after in pairwise(below)] + [1.0 - below[-1]]
+    return [PRIOR_WEIGHT * ((1 - _ANYWHERE) * share + _ANYWHERE * anywhere) for share in shares]
+
+
+def _overlap(start: float, end: float, low: float, high: float) -> float:
+    """The length of [start, end] within [low, high], in log time."""
+    inside = math.log(min(max(end, low), high)) - math.log(min(max(start, low), high))
+    return max(0.0, inside)
+
+
+def _lognormal_below(x: float, median: float, sigma: float) -> float:
+    return 0.0 if x <= 0 else 0.5 * math.erfc(-math.log(x / median) / (sigma * math.sqrt(2)))
