@@ -92,6 +92,10 @@ class App:
         await poller.follower.discover(Source.API, [NewGeneration(id) for id in ids])
         poller.wake()
 
+    def followed(self) -> dict[AccountName, int]:
+        """How many generations of each account are followed at present."""
+        return {name: len(poller.follower.agenda) for name, poller in self._pollers.items()}
+
     async def _start(self, account: Account, client: Client, loops: asyncio.TaskGroup) -> None:
         name = AccountName(account.name)
         self._ledger.load(name, await self._store.write(lambda tx: list(tx.totals(name))))

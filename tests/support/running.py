@@ -1,0 +1,104 @@
+"""A whole exporter: in this process, or as one of its own that lives in simulated time and can be killed."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import yaml
+
+from exporter.app import App
+from exporter.clock import Clock, SystemClock
+from exporter.config import load_config
+from exporter.serving import bound_address, listen
+from exporter.store import Database
+from support.scrape import Scrape, parse
+
+PATIENCE = 240.0
+"""Seconds after which a condition that never comes true fails the test."""
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One that runs; `app` only where it is in this process."""
+
+    url: str
+    http: httpx.AsyncClient
+
+    async def scrape(self) -> Scrape:
+        """Its metrics now."""
+        answer = await self.http.get(f"{self.url}/metrics")
+        answer.raise_for_status()
+        return parse(answer.text)
+
+
+@dataclass(frozen=True)
+class Running(Exporter):
+    """An exporter in this process."""
+
+    app: App
+
+
+def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections: object) -> Path:
+    """A configuration file of these accounts."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"accounts": list(accounts), **sections}))
+    return path
+
+
+@asynccontextmanager
+async def exporter(path: Path, clock: Clock | None = None) -> AsyncIterator[Running]:
+    """Run the exporter of a configuration in this process, until the context is left."""
+    config = load_config(path)
+    app = App(config, Database(config.state_path, owner=True), clock or SystemClock())
+    listener = listen("127.0.0.1:0")
+    stop = asyncio.Event()
+    running = asyncio.create_task(app.run([listener], stop))
+    ready = asyncio.create_task(app.ready.wait())
+    try:
+        await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+        async with httpx.AsyncClient(timeout=60) as http:
+            yield Running(f"http://{bound_address(listener)}", http, app)
+    finally:
+        stop.set()
+        ready.cancel()
+        await running
+
+
+@dataclass(frozen=True)
+class Process(Exporter):
+    """An exporter in a process of its own."""
+
+    process: asyncio.subprocess.Process
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        await self.process.wait()
+
+
+async def start_process(path: Path, http: httpx.AsyncClient, speed: float, origin_us: int) -> Process:
+    """Start the exporter of a configuration in simulated time; returns once it listens."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("simulated_time.py")),
+        str(path),
+        str(speed),
+        str(origin_us),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().strip()
+    assert url.startswith("http://"), "the exporter did not start"
+    return Process(url, http, process)
+
+
+async def until(holds: Callable[[], bool], what: str) -> None:
+    """Return once `holds` does, looking every few milliseconds; what it waits for happens elsewhere."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - no event crosses from another process
+            await asyncio.sleep(0.005)
+    assert holds(), what
