@@ -101,6 +101,7 @@ class App:
         self._ledger.load(name, await self._store.write(lambda tx: list(tx.totals(name))))
         poller = self._poller(account, client)
         await poller.follower.load(account.ids)
+        await poller.load()
         self._pollers[name] = poller
         loops.create_task(poller.run())
 
@@ -132,6 +133,7 @@ class App:
         )
         return Poller(
             follower=follower,
+            store=self._store,
             client=client,
             budget=Budget(ASSUMED_CALLS_PER_MINUTE, account.rate_limit_share),
             standing=Standing(random.Random()),

@@ -62,6 +62,10 @@ class Budget:
         self._plan = calls_per_minute
         self.limit = max(1, int(calls_per_minute * share))
 
+    def spent_before(self, calls: int, at: float) -> None:
+        """Calls that an earlier process may have made, up to the moment `at`; told in order of time."""
+        self._answered_at.extend([at] * calls)
+
     def observe_remaining(self, remaining: int, now: float) -> None:
         """What the API says is left of the plan's calls in this minute, for everyone."""
         self._remaining, self._remaining_at = remaining, now

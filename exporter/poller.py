@@ -5,12 +5,12 @@ Every decision about errors is taken here, from the kind of the error alone.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
 from exporter.agenda import stretch
-from exporter.budget import Budget, Slot
+from exporter.budget import WINDOW, Budget, Slot
 from exporter.catalogue import Catalogue, Due
 from exporter.client import Client, Reply
 from exporter.clock import MICROS, Clock
@@ -18,12 +18,15 @@ from exporter.errors import ApiError, ApiErrorKind, ConfigError, StoreError
 from exporter.follower import Follower
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.standing import Standing
+from exporter.store import Store
 from exporter.values import DropReason, GenerationId
 
 CALLS_AT_ONCE = 20
 """Calls under way for one account; a hanging API must not pile up more."""
 ASSUMED_CALLS_PER_MINUTE = 240
 """The smallest plan's, until the API has told this one's."""
+RESERVATIONS = 10
+"""Parts in which a minute's calls are reserved in the store."""
 KEY_EVERY = 2.0
 """Seconds between two looks at where the key comes from."""
 
@@ -37,6 +40,7 @@ class Poller:
         self,
         *,
         follower: Follower,
+        store: Store,
         client: Client,
         budget: Budget,
         standing: Standing,
@@ -56,6 +60,7 @@ class Poller:
         self.budget = budget
         self.standing = standing
         self.catalogue = catalogue
+        self._store = store
         self._client = client
         self._clock = clock
         self._heartbeat = heartbeat
@@ -68,6 +73,7 @@ class Poller:
         self._key_read_at = float("-inf")
         self._key_unreadable = False
         self._out = 0
+        self._reserved = 0
         self._wake = asyncio.Event()
         self._apply_plan()
 
@@ -81,6 +87,18 @@ class Poller:
         agenda = self.follower.agenda
         return stretch(agenda.demand, self.budget.rate(now) / 60, unseen=agenda.unseen_waiting)
 
+    async def load(self) -> None:
+        """Let the calls count that an earlier process may have made in the last minute. Raises StoreError."""
+        account, now_us, now = self.account, self._clock.now_us(), self._clock.monotonic()
+        since_us = now_us - round(WINDOW * MICROS)
+        reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
+        if not reserved:
+            return
+        # The last reservation may have been spent up to the moment that the process ended.
+        until = [at_us for at_us, _ in reserved[1:]] + [now_us]
+        for (_, calls), at_us in zip(reserved, until, strict=True):
+            self.budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
+
     async def run(self) -> None:
         """Call when something is due and may be asked, for ever."""
         loop = f"poller of {self.account}"
@@ -91,32 +109,48 @@ class Poller:
                     self._wake.clear()
                     now = self._clock.monotonic()
                     self._renew_key(now)
-                    call = self._next_call(now)
-                    if call is not None:
+                    wanted = self._wanted(now)
+                    if wanted is not None and not self._reserved:
+                        await self._reserve()
+                    elif wanted is not None and (slot := self.budget.try_take(now)) is not None:
+                        self._reserved -= 1
                         self._out += 1
-                        calls.create_task(call)
+                        calls.create_task(self._under_way(slot, self._call(wanted, now)))
                     else:
                         await self._clock.wait(self._wake, max(0.001, self._next_turn(now) - now))
         finally:
             self._heartbeat.end(loop)
 
-    def _next_call(self, now: float) -> Coroutine[Any, Any, None] | None:
-        """The call to make now, if one is wanted and allowed; its budget is taken."""
+    def _wanted(self, now: float) -> Due | Literal["look"] | None:
+        """What to call for now, were there a slot in the budget."""
         if self._out >= self._calls_at_once() or now < self.standing.paused_until:
             return None
-        asks = Due.PLAN if self.standing.locked_out else self.catalogue.due(now)
+        if self.standing.locked_out:
+            return Due.PLAN
         due = self.follower.agenda.next_due()
-        if asks is None and (due is None or due > now):
-            return None
-        slot = self.budget.try_take(now)
-        if slot is None:
-            return None
-        if asks is not None:
-            self.catalogue.asked(asks, now)
-            return self._under_way(slot, self._refresh(asks))
+        return self.catalogue.due(now) or ("look" if due is not None and due <= now else None)
+
+    def _call(self, wanted: Due | Literal["look"], now: float) -> Coroutine[Any, Any, None]:
+        if wanted != "look":
+            self.catalogue.asked(wanted, now)
+            return self._refresh(wanted)
         id = self.follower.agenda.pick(now)
         assert id is not None, "something was due"
-        return self._under_way(slot, self._look(id))
+        return self._look(id)
+
+    async def _reserve(self) -> None:
+        """Note in the store that some calls are going to be made, so that the next process counts them even
+        if this one is killed."""
+        account, at_us = self.account, self._clock.now_us()
+        calls = max(1, self.budget.limit // RESERVATIONS)
+        keep_us = at_us - round(2 * WINDOW * MICROS)
+        try:
+            await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
+        except StoreError as error:
+            _log.error("cannot write to the state; not calling", account=account, error=str(error))
+            await self._clock.sleep(1.0)
+        else:
+            self._reserved = calls
 
     def _next_turn(self, now: float) -> float:
         """When to go round again, unless woken before."""

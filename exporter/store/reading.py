@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from exporter.ledger import Family, Series
 from exporter.store import rows
-from exporter.store.schema import generations, observations, outbox, totals
+from exporter.store.schema import generations, observations, outbox, reservations, totals
 from exporter.values import AccountName, Generation, GenerationId, Source
 
 
@@ -79,6 +79,18 @@ class Reading:
         """The account's durable totals."""
         for row in self._connection.execute(select(totals).where(totals.c.account == account)):
             yield Series(account, Family(row.family), tuple(json.loads(row.labels))), row.cell, row.amount
+
+    def reserved_calls(self, account: AccountName, since_us: int) -> list[tuple[int, int]]:
+        """Time and number of the calls reserved after `since_us`, and of the reservation before those, which
+        may have been spent later. In order of time."""
+        of_account = reservations.c.account == account
+        before = select(func.max(reservations.c.at_us)).where(of_account, reservations.c.at_us <= since_us)
+        found = self._connection.execute(
+            select(reservations)
+            .where(of_account, reservations.c.at_us >= func.coalesce(before.scalar_subquery(), since_us))
+            .order_by(reservations.c.at_us)
+        )
+        return [(row.at_us, row.calls) for row in found]
 
     def due_spans(self, limit: int) -> list[Generation]:
         """Generations whose spans wait to be exported, by end."""

@@ -78,6 +78,16 @@ totals = Table(
     PrimaryKeyConstraint("account", "family", "labels", "cell"),
 )
 
+# Calls that were about to be made: what a restarted exporter must assume of the one before it.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("calls", Integer, nullable=False),
+)
+Index("reservations_by_account", reservations.c.account, reservations.c.at_us)
+
 outbox = Table(
     "outbox",
     metadata,

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from exporter import transition
 from exporter.ledger import Additions, Ledger
 from exporter.store import rows
 from exporter.store.reading import Reading, one_of
-from exporter.store.schema import generations, observations, outbox, totals
+from exporter.store.schema import generations, observations, outbox, reservations, totals
 from exporter.values import (
     AccountName,
     Dropped,
@@ -143,6 +143,17 @@ class Transaction(Reading):
                     keys,
                 )
         return len(keys)
+
+    def reserve_calls(self, account: AccountName, calls: int, at_us: int, keep_us: int) -> None:
+        """Calls are about to be made, from `at_us` on. Forgets reservations before `keep_us`, except the last."""
+        of_account = reservations.c.account == account
+        last = select(func.max(reservations.c.at_us)).where(of_account).scalar_subquery()
+        self._connection.execute(
+            delete(reservations).where(
+                of_account, reservations.c.at_us < keep_us, reservations.c.at_us < last
+            )
+        )
+        self._connection.execute(insert(reservations).values(account=account, at_us=at_us, calls=calls))
 
     def tick_off_spans(self, exported: Iterable[Generation]) -> None:
         """These generations' spans have arrived."""

@@ -100,6 +100,7 @@ async def test_killed_and_restarted_at_random_moments_every_durable_metric_is_tr
             await running.kill()
         running = await start_process(path, http, SPEED, scene.clock.origin_us)
         try:
+            await running.ready()
             while True:
                 page = await running.scrape()
                 if page.sum("vivix_generations_total") == GENERATIONS:

@@ -74,6 +74,12 @@ class Process(Exporter):
 
     process: asyncio.subprocess.Process
 
+    async def ready(self) -> None:
+        """Return once its state is loaded."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.http.get(f"{self.url}/-/ready")).status_code != 200:
+                await asyncio.sleep(0.01)
+
     async def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
