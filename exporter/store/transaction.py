@@ -145,7 +145,7 @@ class Transaction(Reading):
         return len(keys)
 
     def reserve_calls(self, account: AccountName, calls: int, at_us: int, keep_us: int) -> None:
-        """Calls are about to be made, from `at_us` on. Forgets reservations before `keep_us`, except the last."""
+        """Calls are about to be made, from `at_us` on. Forgets those before `keep_us`, except the last."""
         of_account = reservations.c.account == account
         last = select(func.max(reservations.c.at_us)).where(of_account).scalar_subquery()
         self._connection.execute(

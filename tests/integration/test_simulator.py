@@ -97,7 +97,7 @@ async def simulation() -> AsyncIterator[Simulation]:
 
 async def until(reached: Callable[[], bool]) -> None:
     """Let the event loop run until something is so; the test's own timeout bounds it."""
-    while not reached():  # noqa: ASYNC110 - what is waited for offers no event
+    while not reached():
         await asyncio.sleep(0)
 
 

@@ -105,6 +105,6 @@ async def start_process(path: Path, http: httpx.AsyncClient, speed: float, origi
 async def until(holds: Callable[[], bool], what: str) -> None:
     """Return once `holds` does, looking every few milliseconds; what it waits for happens elsewhere."""
     async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - no event crosses from another process
+        while not holds():
             await asyncio.sleep(0.005)
     assert holds(), what
