@@ -44,6 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, WRONG)
     except ExporterError as error:
         _fail(error, FAILED)
+    except ExceptionGroup as group:
+        ours, others = group.split(ExporterError)
+        if ours is None or others is not None:
+            raise
+        _fail(_first(ours), FAILED)
+
+
+def _first(group: ExceptionGroup[ExporterError]) -> ExporterError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
 def _fail(error: ExporterError, status: int) -> None:

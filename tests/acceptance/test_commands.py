@@ -1,0 +1,285 @@
+"""Whole commands, as a user types them: what they print, and how they end."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from exporter.clock import SystemClock
+from exporter.simulator.accounts import SimulatedAccount
+from exporter.simulator.api import SimulatedApi
+from exporter.simulator.http import create_app
+from exporter.simulator.models import MODELS
+from exporter.simulator.server import serve
+from exporter.simulator.world import World
+from exporter.store import Database
+from support.running import until, write_config
+from support.scrape import parse
+
+COMMAND = (str(Path(sys.executable).with_name("vivix-exporter")),)
+KEY = f"vvx_live_{'studio':0<32}"
+DEAD = "http://127.0.0.1:9"
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], status: int, *parts: str) -> None:
+    """It ended with `status` and one readable message that holds these parts."""
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in done.stderr
+    assert KEY not in done.stderr + done.stdout
+
+
+def configured(folder: Path, **account: object) -> Path:
+    return write_config(folder, [{"name": "studio", "base_url": DEAD, "api_key": KEY, **account}])
+
+
+@asynccontextmanager
+async def started(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+    """A command under way, and the lines that it has printed so far on both streams."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    lines: list[str] = []
+
+    async def read() -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            lines.append(line.decode().rstrip())
+
+    reading = asyncio.create_task(read())
+    try:
+        yield process, lines
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
+
+
+def printed(lines: Sequence[str], pattern: str) -> Callable[[], bool]:
+    return lambda: any(re.search(pattern, line) for line in lines)
+
+
+def found(lines: Sequence[str], pattern: str) -> str:
+    return next(match[1] for line in lines if (match := re.search(pattern, line)))
+
+
+def test_the_version_and_the_help_are_told() -> None:
+    assert re.fullmatch(r"vivix-exporter \d+\.\d+\.\d+\n", run("--version").stdout)
+    for command in ((), ("run",), ("check",), ("demo",), ("simulate",), ("explain",)):
+        done = run(*command, "--help")
+        assert done.returncode == 0
+        assert "Usage: vivix-exporter" in done.stdout
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("vivix-exporter ")
+
+
+@pytest.mark.parametrize("arguments", [("fly",), ("run", "--no-such-flag"), ("run", "--log.level", "loud")])
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+    assert_refused(run(*arguments), 2, "Usage:")
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (None, ["cannot read", "No such file"]),
+        ("", ["empty"]),
+        ("accounts:\n\t- name: a\n", [":2:1", "tab"]),
+        ("accounts: 5\n", [":1:11", "accounts", "list"]),
+        ("acounts: []\n", [":1:1", "did you mean 'accounts'"]),
+        ("accounts:\n- {name: a, api_key: k}\n- {name: a, api_key: k}\n", ["two accounts", "'a'"]),
+        ("accounts:\n- {name: a, api_key: k, api_key_env: E}\n", ["exactly one of", "api_key_env"]),
+        ("accounts:\n- {name: a}\n", ["exactly one of", "api_key_file"]),
+        ("accounts:\n- {name: a, api_key: k}\npolling: {target_lag: 2 parsecs}\n", ["2 parsecs", "such as"]),
+        ("accounts:\n- {name: a, api_key: k, base_url: nowhere}\n", ["base_url", "expected a URL"]),
+        ("accounts:\n- {name: a, api_key_file: gone.key}\n", ["gone.key", "No such file"]),
+        ("accounts:\n- {name: a, api_key_env: NOT_SET_ANYWHERE}\n", ["NOT_SET_ANYWHERE", "not set"]),
+    ],
+)
+def test_a_bad_configuration_is_refused_with_its_place(
+    tmp_path: Path, command: str, content: str | None, parts: list[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_text(content)
+    assert_refused(run(command, "--config.file", str(path)), 2, "config.yaml", *parts)
+
+
+def test_a_state_file_in_use_is_refused(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    database = Database(tmp_path / "vivix-exporter.db", owner=True)
+    done = run("run", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")
+    database.close()
+    assert_refused(done, 2, "vivix-exporter.db", "in use by another exporter")
+
+
+def test_a_state_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    Database(tmp_path / "vivix-exporter.db", owner=True).close()
+    connection = sqlite3.connect(tmp_path / "vivix-exporter.db")
+    connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    connection.commit()
+    connection.close()
+    done = run("run", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")
+    assert_refused(done, 2, "schema version 99")
+
+
+def test_a_port_in_use_ends_with_1(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("run", "--config.file", str(path), "--web.listen-address", address)
+    assert_refused(done, 1, address, "Address already in use")
+
+
+def test_a_malformed_address_is_wrong_usage(tmp_path: Path) -> None:
+    done = run("run", "--config.file", str(configured(tmp_path)), "--web.listen-address", "9893")
+    assert_refused(done, 2, "9893", "HOST:PORT")
+
+
+def test_check_says_what_it_found(tmp_path: Path) -> None:
+    done = run("check", "--config.file", str(configured(tmp_path, generations=["a", "b"])))
+    assert done.returncode == 0
+    assert "valid" in done.stdout
+    assert "studio" in done.stdout
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_the_example_is_accepted_as_it_is() -> None:
+    example = Path(__file__).parents[2] / "config.example.yaml"
+    assert run("check", "--config.file", str(example)).returncode == 0
+
+
+def test_flags_are_read_from_the_environment(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    assert run("check", env={"VIVIX_EXPORTER_CONFIG_FILE": str(path)}).returncode == 0
+
+
+async def test_check_online_tells_a_good_key_from_a_bad_one(tmp_path: Path) -> None:
+    api = SimulatedApi(World(1, [SimulatedAccount("studio", KEY)]), SystemClock())
+    async with serve(create_app(api)) as address:
+        good = configured(tmp_path, base_url=address.url)
+        done = await asyncio.to_thread(run, "check", "--online", "--config.file", str(good))
+        assert done.returncode == 0, done.stderr
+        assert "240 calls a minute" in done.stdout
+        bad = configured(tmp_path, base_url=address.url, api_key=KEY[:-1] + "x")
+        done = await asyncio.to_thread(run, "check", "--online", "--config.file", str(bad))
+        assert_refused(done, 2, "studio", "KEY_INVALID")
+
+
+async def test_run_follows_explains_and_stops_on_sigterm(tmp_path: Path) -> None:
+    world = World(1, [SimulatedAccount("studio", KEY)])
+    clock = SystemClock()
+    api = SimulatedApi(world, clock)
+    now_us = clock.now_us()
+    ended = world.add_ended(
+        "studio", MODELS[0], "ended-before", now_us - 60_000_000, 12_420_000, now_us, None, 211
+    )
+    running = world.submit("studio", MODELS[0], 1, now_us)
+    async with serve(create_app(api)) as address:
+        path = configured(tmp_path, base_url=address.url, generations=[ended.id, running.id])
+        arguments = (
+            "run",
+            "--config.file",
+            str(path),
+            "--web.listen-address",
+            "127.0.0.1:0",
+            "--log.format",
+            "json",
+        )
+        async with started(*arguments) as (process, lines):
+            await until(printed(lines, "generation ended"), "the end is seen")
+            url = "http://" + json.loads(next(line for line in lines if "listening" in line))["address"]
+            async with httpx.AsyncClient() as http:
+                page = parse((await http.get(f"{url}/metrics")).text)
+                assert (await http.get(f"{url}/-/healthy")).status_code == 200
+                assert (await http.get(f"{url}/-/ready")).status_code == 200
+            known = await asyncio.to_thread(run, "explain", ended.id, "--config.file", str(path))
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    assert page.of("vivix_generations_total") == {("studio", MODELS[0].slug, "completed"): 1}
+    line = json.loads(next(line for line in lines if "generation ended" in line))
+    assert {key: line[key] for key in ("id", "model", "status", "duration", "credits")} == {
+        "id": ended.id,
+        "model": MODELS[0].slug,
+        "status": "completed",
+        "duration": 12.42,
+        "credits": 211.0,
+    }
+    assert "completed of" in known.stdout
+    assert "211 credits" in known.stdout
+    assert KEY not in "\n".join(lines)
+
+
+def test_explaining_what_was_never_handed_over_says_so(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    assert_refused(run("explain", "nobody", "--config.file", str(path)), 2, "no such state file")
+    Database(tmp_path / "vivix-exporter.db", owner=True).close()
+    assert_refused(run("explain", "nobody", "--config.file", str(path)), 1, "no generation 'nobody'")
+
+
+async def test_the_demo_has_moving_totals_of_several_models_and_reasons() -> None:
+    async with started("demo", "--web.listen-address", "127.0.0.1:0", "--speed", "20") as (process, lines):
+        await until(printed(lines, "Metrics at"), "the address is printed")
+        url = found(lines, r"Metrics at +(http://\S+)")
+        async with httpx.AsyncClient(timeout=30) as http:
+            before = 0.0
+            async with asyncio.timeout(120):
+                while True:
+                    answer = await http.get(url)
+                    page = parse(answer.text) if answer.status_code == 200 else parse("")
+                    models = {labels[1] for labels in page.of("vivix_generations_total")}
+                    reasons = {labels[2] for labels in page.of("vivix_generation_failures_total")}
+                    total = page.sum("vivix_generations_total")
+                    if len(models) > 3 and len(reasons) > 1 and 0 < before < total:
+                        break
+                    before = before or total
+                    await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+    assert "Traceback" not in "\n".join(lines)
+
+
+async def test_the_simulator_alone_answers_and_stops() -> None:
+    async with started("simulate", "--listen", "127.0.0.1:0") as (process, lines):
+        await until(printed(lines, "account lab"), "the accounts are printed")
+        url = found(lines, r"API at (http://\S+)")
+        key = found(lines, r"account studio .*key (\S+)")
+        async with httpx.AsyncClient() as http:
+            plan = await http.get(f"{url}/api/v1/credits", headers={"Authorization": f"Bearer {key}"})
+            assert plan.json()["tier"] == "ultimate"
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
