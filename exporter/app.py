@@ -76,6 +76,7 @@ class App:
                             client = self._client(account)
                             clients.append(client)
                             await self._start(account, client, loops)
+                        self._instruments.config_loaded(self._clock.now_us(), len(self._pollers))
                         self.ready.set()
                         _log.info("following", accounts=len(self._pollers))
                 except* _Stop:

@@ -79,7 +79,7 @@ class Budget:
     def try_take(self, now: float) -> Slot | None:
         """A slot for a call to be sent at once, or None where none may be sent now."""
         self._refill(now)
-        if self._tokens < 1.0 or self._held(now) >= self.limit:
+        if self._tokens < 1.0 or self._held(now) >= self.limit or self.rate(now) <= 0:
             return None
         self._tokens -= 1.0
         self._out += 1
@@ -92,11 +92,13 @@ class Budget:
         self._refill(now)
         at = now
         rate = self.rate(now)
-        if self._tokens < 1.0:
-            renewed = self._remaining_at + WINDOW
-            at = now + (1.0 - self._tokens) * WINDOW / rate if rate > 0 else renewed
+        renewed = max(now, self._remaining_at + WINDOW)
+        if rate <= 0:
+            at = renewed
+        elif self._tokens < 1.0:
+            at = now + (1.0 - self._tokens) * WINDOW / rate
             if rate < self.limit:
-                at = min(at, max(renewed, now))
+                at = min(at, renewed)
         if self._held(now) >= self.limit:
             # With every slot out on calls under way, the next answer will tell.
             at = max(at, self._answered_at[0] + WINDOW if self._answered_at else now + 1.0)
@@ -106,7 +108,7 @@ class Budget:
         if self._tokens_at is not None and now > self._tokens_at:
             self._tokens += (now - self._tokens_at) * self.rate(now) / WINDOW
         self._tokens_at = now if self._tokens_at is None else max(now, self._tokens_at)
-        self._tokens = min(self._tokens, max(1.0, self.limit * BURST))
+        self._tokens = min(self._tokens, max(1.0, self.rate(now) * BURST))
 
     def _held(self, now: float) -> int:
         while self._answered_at and self._answered_at[0] + WINDOW < now:

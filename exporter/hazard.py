@@ -61,7 +61,7 @@ class Hazard:
     def age_at(self, sqrt_integral: float) -> float:
         """The age at which the integral of sqrt(h) reaches this value."""
         self._refresh()
-        index = min(bisect_right(self._sqrt_integral, sqrt_integral) - 1, len(self._rates) - 1)
+        index = max(0, min(bisect_right(self._sqrt_integral, sqrt_integral) - 1, len(self._rates) - 1))
         return _EDGES[index] + (sqrt_integral - self._sqrt_integral[index]) / math.sqrt(self._rates[index])
 
     def _refresh(self) -> None:

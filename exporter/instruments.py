@@ -6,6 +6,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from exporter.client import Endpoint
+from exporter.clock import MICROS
 from exporter.labels import LabelLimit
 from exporter.values import AccountName, Via
 
@@ -66,6 +67,21 @@ class Instruments:
             buckets=_WRITE_BUCKETS,
             registry=registry,
         )
+        self._reload_successful = Gauge(
+            "vivix_exporter_config_last_reload_successful",
+            "Whether the last attempt to load the configuration succeeded.",
+            registry=registry,
+        )
+        self._reload_success_time = Gauge(
+            "vivix_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded, in Unix time.",
+            registry=registry,
+        )
+        self._accounts_owned = Gauge(
+            "vivix_exporter_accounts_owned",
+            "Accounts that this process follows.",
+            registry=registry,
+        )
         Gauge(
             "vivix_exporter_build_info",
             "1, with the version of the exporter and of Python.",
@@ -82,6 +98,12 @@ class Instruments:
 
     def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None:
         self._lag.labels(account, via.value).observe(lag_seconds)
+
+    def config_loaded(self, at_us: int, accounts: int) -> None:
+        """A configuration with this many accounts is in force from `at_us` on."""
+        self._reload_successful.set(1)
+        self._reload_success_time.set(at_us / MICROS)
+        self._accounts_owned.set(accounts)
 
     def store_write(self, seconds: float) -> None:
         self._store_seconds.observe(seconds)

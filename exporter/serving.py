@@ -18,11 +18,13 @@ def parse_address(address: str) -> tuple[str, int]:
     Raises ConfigError."""
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+    name = host[1:-1] if bracketed else host
+    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65_535
+    if not colon or not is_port or (bracketed and ":" not in name):
         raise ConfigError(f"{address!r} is not an address; expected HOST:PORT or :PORT, such as :9893")
     if ":" in host and not bracketed:
         raise ConfigError(f"{address!r}: put an IPv6 address in brackets, such as [::1]:9893")
-    return host.strip("[]"), int(port)
+    return name, int(port)
 
 
 def listen(address: str) -> socket.socket:
@@ -42,6 +44,9 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+    except ValueError as error:
+        listener.close()
+        raise ConfigError(f"{address!r} is not an address: no machine can have that name") from error
     return listener
 
 

@@ -104,10 +104,11 @@ class Pages:
 
 
 def _accepts_gzip(header: str) -> bool:
-    """Whether an Accept-Encoding header admits gzip (RFC 9110, section 12.5.3)."""
+    """Whether an Accept-Encoding header admits gzip; what it says of `*` holds for what it does not name
+    (RFC 9110, section 12.5.3)."""
+    admitted: dict[str, bool] = {}
     for part in header.lower().split(","):
         coding, _, parameters = part.partition(";")
-        if coding.strip() in ("gzip", "*"):
-            weight = parameters.replace(" ", "").removeprefix("q=")
-            return not weight or weight.strip("0.") != ""
-    return False
+        weight = "".join(parameters.split()).removeprefix("q=")
+        admitted[coding.strip()] = not weight or weight.strip("0.") != ""
+    return admitted.get("gzip", admitted.get("*", False))

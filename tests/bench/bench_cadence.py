@@ -1,7 +1,7 @@
 """Looks per generation: the learnt cadence against the theoretical optimum, fixed intervals and back-off.
 
-Everything is simulated in one run from one seed, for lognormal durations. A look is a call to the API, the one
-that detects the end included; the delay is from the end to that look. Policies are compared at equal mean
+Everything is simulated in one run from one seed, for lognormal durations. A look is a call to the API, the
+one that detects the end included; the delay is from the end to that look. Policies are compared at equal mean
 delay: each is tuned until its mean delay is that of the theoretical optimum at the target. Ends non-zero
 where the learnt cadence needs over 10 % more looks than the optimum.
 """
@@ -12,6 +12,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from exporter.cadence import Cadence
 
@@ -35,7 +36,7 @@ CASES = (Case("image", 12.4, 0.32, 2.0), Case("video", 90.0, 0.32, 5.0))
 
 
 def measure(next_look: Next, durations: list[float]) -> tuple[float, float]:
-    """Mean number of looks and mean delay of a policy. The looks fall at the same ages for every generation."""
+    """Mean number of looks and mean delay of a policy, whose looks fall at the same ages every time."""
     ages, age = [], 0.0
     while age < max(durations):
         age = next_look(age)
@@ -72,7 +73,7 @@ def optimum(case: Case, target: float) -> Next:
     return next_look
 
 
-def learnt(case: Case, target: float, history: list[float]) -> Next:
+def learnt(case: Case, history: list[float], target: float) -> Next:
     """The exporter's own cadence, after it has seen `history`; without clamps, which are the user's."""
     cadence = Cadence(target, 0.05, HORIZON, 10)
     cadence.set_category("m", case.name)
@@ -114,10 +115,10 @@ def main() -> int:
         history = [rng.lognormvariate(math.log(case.median), case.sigma) for _ in range(5_000)]
         looks, delay = measure(optimum(case, case.target), durations)
         policies: dict[str, tuple[Callable[[float], Next], float]] = {
-            "optimum, distribution known": (lambda t, c=case: optimum(c, t), case.target),
-            "learnt from 500": (lambda t, c=case, h=history[:500]: learnt(c, t, h), case.target),
-            "learnt from 5,000": (lambda t, c=case, h=history: learnt(c, t, h), case.target),
-            "prior alone": (lambda t, c=case: learnt(c, t, []), case.target),
+            "optimum, distribution known": (partial(optimum, case), case.target),
+            "learnt from 500": (partial(learnt, case, history[:500]), case.target),
+            "learnt from 5,000": (partial(learnt, case, history), case.target),
+            "prior alone": (partial(learnt, case, []), case.target),
             "fixed interval": (fixed, 2 * case.target),
             "exponential back-off": (back_off, 1.0),
         }
