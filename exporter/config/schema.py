@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -80,7 +79,16 @@ def _text(value: object) -> str:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+def _no_repeats(ids: list[str]) -> list[str]:
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise ValueError(f"{id!r} is listed twice")
+        seen.add(id)
+    return ids
+
+
+Text = Annotated[str, Field(min_length=1)]
 Duration = Annotated[int, PlainValidator(_duration)]
 """Microseconds."""
 GenerationIdText = Annotated[str, PlainValidator(check_generation_id)]
@@ -113,7 +121,7 @@ class Account(Section):
     api_key_file: Text | None = None
     rate_limit_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.5
     calls_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    generations: list[GenerationIdText] = []
+    generations: Annotated[list[GenerationIdText], AfterValidator(_no_repeats)] = []
     generation_files: list[Text] = []
     webhook_secret_env: Text | None = None
     webhook_secret_file: Text | None = None
@@ -127,15 +135,6 @@ class Account(Section):
             raise ValueError(f"the key is missing: give exactly one of {', '.join(keys)}")
         _exactly_one(("webhook_secret_env", "webhook_secret_file"), values)
         return values
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> "Account":
-        seen: set[str] = set()
-        for id in self.generations:
-            if id in seen:
-                raise ValueError(f"generations holds {id!r} twice")
-            seen.add(id)
-        return self
 
     @property
     def ids(self) -> list[GenerationId]:

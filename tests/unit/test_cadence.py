@@ -16,9 +16,7 @@ LAG, SHORTEST, LONGEST = 2.0, 0.5, 60.0
 
 AGES = st.floats(-1e6, 1e6)
 DURATIONS = st.lists(
-    st.one_of(
-        st.sampled_from([0.0, 0.25, 1e-300, 1e300, math.inf]), st.floats(0, 1e5), st.floats(0, 1e300)
-    ),
+    st.one_of(st.sampled_from([0.0, 0.25, 1e-300, 1e300, math.inf]), st.floats(0, 1e5), st.floats(0, 1e300)),
     max_size=40,
 )
 CATEGORIES = st.sampled_from([None, "image", "video", "audio"])
