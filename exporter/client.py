@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -93,6 +94,7 @@ class Client:
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
             },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=None,
             follow_redirects=False,
         )
@@ -203,10 +205,10 @@ class Client:
         seconds = _number(header)
         if seconds is None:
             try:
-                moment = email.utils.parsedate_to_datetime(header)
-            except ValueError:
+                moment = email.utils.parsedate_to_datetime(header).timestamp()
+            except (ValueError, OverflowError):
                 return None
-            seconds = moment.timestamp() - self._clock.now_us() / MICROS
+            seconds = moment - self._clock.now_us() / MICROS
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
@@ -250,6 +252,10 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         raise aiohttp.ClientConnectionError(str(error)) from error
+    except aiohttp.ClientResponseError as error:
+        # It holds the request, and the key with that; what is raised instead must not lead to it.
+        without_request = aiohttp.ClientError(error.message)
+    raise without_request
 
 
 def _unavailable(label: str, message: str, response: httpx.Response) -> ApiError:

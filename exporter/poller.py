@@ -5,6 +5,7 @@ Every decision about errors is taken here, from the kind of the error alone.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, Literal
 
 import structlog
@@ -189,7 +190,12 @@ class Poller:
                 for model in models.value:
                     self.follower.cadence.set_category(model.slug, model.category)
         except ApiError as error:
-            self._failed(error, started)
+            answered = error.status is not None and error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            if answered and error.kind not in (ApiErrorKind.LOCKED_OUT, ApiErrorKind.RATE_LIMITED):
+                # Generations can be followed without knowing the plan.
+                _log.debug("cannot refresh", account=self.account, what=what.value, error=str(error))
+            else:
+                self._failed(error, started)
 
     async def _look(self, id: GenerationId) -> None:
         started = self._clock.monotonic()

@@ -44,7 +44,7 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         listener.close()
         raise ConfigError(f"{address!r} is not an address: no machine can have that name") from error
     return listener

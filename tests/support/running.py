@@ -17,7 +17,7 @@ from exporter.serving import bound_address, listen
 from exporter.store import Database
 from support.scrape import Scrape, parse
 
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds after which a condition that never comes true fails the test."""
 
 
