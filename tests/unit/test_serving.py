@@ -26,8 +26,22 @@ def test_an_address_is_a_host_and_a_port(address: str, parts: tuple[str, int]) -
 
 @pytest.mark.parametrize(
     "address",
-    ["", ":", "9893", "localhost", "localhost:", ":x", ":-1", ":65536", ":1.5", ": 1", ":٣", "[]:1", "[a]:1"]
-    + [":" + "9" * 5_000],
+    [
+        "",
+        ":",
+        "9893",
+        "localhost",
+        "localhost:",
+        ":x",
+        ":-1",
+        ":65536",
+        ":" + "9" * 5_000,
+        ":1.5",
+        ": 1",
+        ":٣",
+        "[]:1",
+        "[a]:1",
+    ],
 )
 def test_a_malformed_address_is_refused_with_the_form_it_should_have(address: str) -> None:
     with pytest.raises(ConfigError, match=r"expected HOST:PORT or :PORT, such as :9893"):
@@ -83,7 +97,7 @@ def test_an_address_of_another_machine_is_an_error() -> None:
         listen("192.0.2.1:0")
 
 
-@pytest.mark.parametrize("host", ["a..b", "x" * 64, "a\0b"])
+@pytest.mark.parametrize("host", ["ü..b", "ü" * 64, "a\0b"])
 def test_a_host_that_no_machine_can_have_is_a_configuration_error(host: str) -> None:
     with pytest.raises(ConfigError, match="is not an address"):
         listen(f"{host}:0")

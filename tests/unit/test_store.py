@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -269,7 +269,7 @@ async def test_one_faulty_unit_does_not_take_the_others_down(open_store: Open) -
 async def test_a_write_that_fails_is_counted_nowhere_and_says_why(open_store: Open, tmp_path: Path) -> None:
     async with open_store() as state:
         await state.store.write(discover("g"))
-        with sqlite3.connect(tmp_path / "state.db") as other:
+        with closing(sqlite3.connect(tmp_path / "state.db")) as other:
             other.execute("DROP TABLE totals")
         with pytest.raises(StoreError, match="no such table"):
             await state.store.write(observe(look(Status.COMPLETED)))
@@ -327,9 +327,8 @@ def test_a_running_exporter_s_state_can_be_read(tmp_path: Path) -> None:
 
 def test_a_state_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     Database(tmp_path / "state.db", owner=True).close()
-    with sqlite3.connect(tmp_path / "state.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection, connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    connection.close()
     with pytest.raises(StateUnusableError, match="schema version 99"):
         Database(tmp_path / "state.db", owner=True)
     with pytest.raises(StateUnusableError, match="schema version 99"):
@@ -342,9 +341,8 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path, cont
     if content:
         path.write_bytes(content)
     else:
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("CREATE TABLE cats (name TEXT)")
-        connection.close()
     kept = path.read_bytes()
     with pytest.raises(StateUnusableError, match=r"state\.db"):
         Database(path, owner=True)
