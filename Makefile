@@ -39,8 +39,8 @@ bench: $(VENV)/.package $(VENV)/.dev
 ## constraints: renew the locked versions of the development environment
 constraints:
 	rm -rf $(VENV).fresh && $(PYTHON) -m venv $(VENV).fresh
-	$(VENV).fresh/bin/python -m pip --quiet install '.[dev]'
-	$(VENV).fresh/bin/python -m pip freeze --exclude vivix-exporter | sort -f > constraints.txt
+	$(VENV).fresh/bin/python -m pip --quiet install --upgrade 'setuptools>=77' '.[dev]'
+	$(VENV).fresh/bin/python -m pip freeze --all --exclude pip --exclude vivix-exporter | sort -f > constraints.txt
 	rm -rf $(VENV).fresh
 
 clean:

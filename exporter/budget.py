@@ -9,6 +9,7 @@ moment i still held its slot, and j found limit slots held, and was not sent.
 Times are seconds of a monotonic clock.
 """
 
+import math
 from collections import deque
 
 WINDOW = 60.0
@@ -60,7 +61,8 @@ class Budget:
     def set_plan(self, calls_per_minute: int, share: float) -> None:
         """Change the allowance; calls made already count against it. It is at least one call a minute."""
         self._plan = calls_per_minute
-        self.limit = max(1, int(calls_per_minute * share))
+        # 100 * 0.29 is 28.999… and means 29.
+        self.limit = max(1, math.floor(calls_per_minute * share + 1e-9))
 
     def spent_before(self, calls: int, at: float) -> None:
         """Calls that an earlier process may have made, up to the moment `at`; told in order of time."""

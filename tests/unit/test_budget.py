@@ -177,11 +177,12 @@ def test_fewer_calls_go_out_while_few_remain_for_the_applications() -> None:
     assert len(saturate(budget, 30, 0.25)) < 30
 
 
-@pytest.mark.parametrize("saved_up", [False, True])
-def test_no_call_goes_out_while_none_remains(saved_up: bool) -> None:
+@pytest.mark.parametrize("idle", [0.0, 1_000.0])
+def test_no_call_goes_out_while_none_remains_however_long_it_was_idle(idle: float) -> None:
     budget = Budget(240, 0.5)
-    now = 1_000.0
-    take(budget, 0.0 if saved_up else now).release(now)
+    take(budget, 0.0).release(0.0)
+    now = idle + budget.next_possible(idle)
+    take(budget, now).cancel()
     budget.observe_remaining(0, now)
     assert budget.rate(now) == 0
     assert budget.try_take(now) is None
