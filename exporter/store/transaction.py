@@ -67,16 +67,22 @@ class Transaction(Reading):
                 item.id: Generation(account, item.id, source, at_us + place, traceparent=item.traceparent)
                 for place, item in enumerate(chunk, len(entered))
             }
-            statement = insert(generations).values(
-                [rows.to_row(candidate) | {"listed": listed} for candidate in candidates.values()]
-            )
-            returned = self._connection.scalars(
-                statement.on_conflict_do_nothing().returning(generations.c.id)
-            )
-            inserted = set(returned)
-            entered.extend(candidate for id, candidate in candidates.items() if id in inserted)
-            if listed:
-                known = [id for id in candidates if id not in inserted]
+            # Nobody else writes between the question and the insertion: the transaction holds the lock.
+            known = [
+                GenerationId(id)
+                for id in self._connection.scalars(
+                    select(generations.c.id).where(one_of(account, list(candidates)))
+                )
+            ]
+            for id in known:
+                del candidates[id]
+            if candidates:
+                self._connection.execute(
+                    insert(generations),
+                    [rows.to_row(candidate) | {"listed": listed} for candidate in candidates.values()],
+                )
+            entered.extend(candidates.values())
+            if listed and known:
                 self._connection.execute(
                     update(generations)
                     .where(one_of(account, known), generations.c.listed.is_(False))
