@@ -109,12 +109,9 @@ class Follower:
         for generation in await self._store.write(lambda tx: tx.followed(account)):
             self._follow(generation)
 
-    async def discover(
-        self, source: Source, new: Sequence[NewGeneration], *, listed: bool = False
-    ) -> list[Generation]:
+    async def discover(self, source: Source, new: Sequence[NewGeneration]) -> list[Generation]:
         """Enter ids into the store and follow those that were new. Raises StoreError."""
-        account, at_us = self.account, self._clock.now_us()
-        entered = await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=listed))
+        entered = await self._enter(source, new, listed=False)
         for generation in entered:
             self._follow(generation)
         return entered
@@ -173,7 +170,7 @@ class Follower:
             pause = min(pause, max(ASK_AGAIN, at_most))
         self.agenda.schedule(id, self._clock.monotonic() + pause, 1 / pause)
 
-    async def _enter(self, source: Source, new: Sequence[NewGeneration], listed: bool) -> list[Generation]:
+    async def _enter(self, source: Source, new: Sequence[NewGeneration], *, listed: bool) -> list[Generation]:
         account, at_us = self.account, self._clock.now_us()
         return await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=listed))
 
