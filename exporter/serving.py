@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp
 from exporter.errors import ConfigError, ListenError
 
 _GRACE = 3
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -31,22 +33,34 @@ def listen(address: str) -> socket.socket:
     """A socket bound to `address`. Raises ConfigError for a malformed address, ListenError where it is
     taken or not this machine's."""
     host, port = parse_address(address)
-    everywhere = not host and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
+    try:
+        if host:
+            return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
+        try:
+            return _bound(socket.AF_INET6, "::", port)
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+            return _bound(socket.AF_INET, "0.0.0.0", port)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{address!r} is not an address: no machine can have that name") from error
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     # With the protocol named, asyncio sends small answers at once (TCP_NODELAY) rather than 40 ms later.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not everywhere)
+            # On every interface, one socket serves both families.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
         listener.bind((host, port))
         listener.listen(1024)
-    except OSError as error:
+    except BaseException:
         listener.close()
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
-    except (TypeError, ValueError) as error:
-        listener.close()
-        raise ConfigError(f"{address!r} is not an address: no machine can have that name") from error
+        raise
     return listener
 
 

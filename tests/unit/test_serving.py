@@ -1,6 +1,8 @@
 """Addresses as people write them, and what they are told when one cannot be used."""
 
+import errno
 import socket
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -101,3 +103,17 @@ def test_an_address_of_another_machine_is_an_error() -> None:
 def test_a_host_that_no_machine_can_have_is_a_configuration_error(host: str) -> None:
     with pytest.raises(ConfigError, match="is not an address"):
         listen(f"{host}:0")
+
+
+def test_every_interface_is_listened_on_also_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = socket.socket.bind
+
+    class WithoutIpv6(socket.socket):
+        def bind(self, address: Any) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+            bind(self, address)
+
+    monkeypatch.setattr("exporter.serving.socket.socket", WithoutIpv6)
+    with listen(":0") as listener:
+        assert listener.getsockname()[0] == "0.0.0.0"
