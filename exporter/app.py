@@ -144,6 +144,7 @@ class App:
             read_key=lambda: key.read().reveal(),
             rate_limit_share=account.rate_limit_share,
             calls_per_minute=account.calls_per_minute,
+            request_timeout_us=polling.request_timeout,
             not_found_grace_us=polling.not_found_grace,
             give_up_after_us=polling.give_up_after,
         )

@@ -51,6 +51,7 @@ class Poller:
         read_key: Callable[[], str],
         rate_limit_share: float,
         calls_per_minute: int | None,
+        request_timeout_us: int,
         not_found_grace_us: int,
         give_up_after_us: int,
     ) -> None:
@@ -68,6 +69,7 @@ class Poller:
         self._read_key = read_key
         self._share = rate_limit_share
         self._fixed_calls_per_minute = calls_per_minute
+        self._request_timeout_us = request_timeout_us
         self._not_found_grace_us = not_found_grace_us
         self._give_up_after_us = give_up_after_us
         self._key = ""
@@ -95,8 +97,9 @@ class Poller:
         reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
         if not reserved:
             return
-        # The last reservation may have been spent up to the moment that the process ended.
-        until = [at_us for at_us, _ in reserved[1:]] + [now_us]
+        # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
+        # one perhaps up to the moment that the process ended.
+        until = [min(now_us, at_us + self._request_timeout_us) for at_us, _ in reserved[1:]] + [now_us]
         for (_, calls), at_us in zip(reserved, until, strict=True):
             self.budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
 
