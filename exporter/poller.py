@@ -93,7 +93,7 @@ class Poller:
     async def load(self) -> None:
         """Let the calls count that an earlier process may have made in the last minute. Raises StoreError."""
         account, now_us, now = self.account, self._clock.now_us(), self._clock.monotonic()
-        since_us = now_us - round(WINDOW * MICROS)
+        since_us = now_us - round(WINDOW * MICROS) - self._request_timeout_us
         reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
         if not reserved:
             return
@@ -147,7 +147,7 @@ class Poller:
         if this one is killed."""
         account, at_us = self.account, self._clock.now_us()
         calls = max(1, self.budget.limit // RESERVATIONS)
-        keep_us = at_us - round(2 * WINDOW * MICROS)
+        keep_us = at_us - round(2 * WINDOW * MICROS) - self._request_timeout_us
         try:
             await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
         except StoreError as error:
