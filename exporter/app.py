@@ -24,8 +24,7 @@ from exporter.poller import ASSUMED_CALLS_PER_MINUTE, Poller
 from exporter.serving import serve
 from exporter.standing import Standing
 from exporter.store import Database, Store
-from exporter.store.transaction import NewGeneration
-from exporter.values import AccountName, GenerationId, Source
+from exporter.values import AccountName, GenerationId, NewGeneration, Source
 from exporter.web import Pages
 
 VERSION = version("vivix-exporter")

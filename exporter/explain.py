@@ -25,7 +25,7 @@ def explain(database: Database, id: GenerationId) -> list[str]:
 def _lines(generation: Generation, history: Iterable[LoggedObservation]) -> Iterator[str]:
     yield f"generation  {generation.id}"
     yield f"account     {generation.account}"
-    yield f"trace id    {trace_id(generation.id)}"
+    yield f"trace id    {trace_id(generation.id, generation.traceparent)}"
     yield f"model       {generation.model or 'not named by the API yet'}"
     yield f"status      {_standing(generation)}"
     if generation.created_us is not None:

@@ -14,13 +14,14 @@ from exporter.agenda import Agenda
 from exporter.cadence import Cadence
 from exporter.clock import MICROS, Clock
 from exporter.store import Store
-from exporter.store.transaction import CHUNK, NewGeneration
+from exporter.store.transaction import CHUNK
 from exporter.values import (
     AccountName,
     DropReason,
     Ended,
     Generation,
     GenerationId,
+    NewGeneration,
     Observation,
     Source,
     Transition,

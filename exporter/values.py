@@ -100,6 +100,14 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """An id that was handed over, with the caller's trace context (W3C `traceparent`) where it gave one."""
+
+    id: GenerationId
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """Everything known about one generation of one account.
 

@@ -106,6 +106,7 @@ class _Reads:
         if isinstance(admitted, Refused):
             return _problem(admitted.problem, request_id, admitted.retry_after_s)
         account = admitted.account
+        reader = api.shown.ask(generation_id) if generation_id is not None else 0
         strike = api.faults.strike(account.name, api.clock.now_us())
         if strike is not None and strike.fault is Fault.LATENCY:
             await wire.delay(request.receive, api.clock.to_real(strike.seconds))
@@ -123,7 +124,7 @@ class _Reads:
             return spoilt
         if generation_id is None:
             return Response(_encode(body), headers=headers, media_type=_JSON)
-        return _Noted(_encode(body), headers, lambda: api.shown.note(body, now_us))
+        return _Noted(_encode(body), headers, lambda: api.shown.note(body, now_us, reader))
 
     def _instead(
         self, strike: Strike, account: SimulatedAccount, request_id: str, generation_id: str | None

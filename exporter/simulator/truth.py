@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.clock import MICROS
 from exporter.simulator.generation import Generation
-from exporter.simulator.served import ShownLog
+from exporter.simulator.served import Shown, ShownLog
 from exporter.simulator.world import World
 from exporter.values import UNKNOWN, Status
 
@@ -50,12 +50,14 @@ def truth(
     now_us: int,
     shown: ShownLog | None = None,
     ids: Collection[str] | None = None,
+    unnamed: Collection[str] = (),
 ) -> Truth:
     """The truth at `now_us`, about the generations `ids` or all.
 
     A failed generation's answer names no model. With `shown`, one of which no answer with a model ever
     reached a reader counts under `unknown`; without, the model is what it really was. `queue_us` is empty
-    without `shown`.
+    without `shown`. `unnamed` are failed ones whose model may not have reached a reader that was killed: they
+    count under `unknown` where `shown` leaves that open.
     """
     world.advance(now_us)
     ended: Counter[ByStatus] = Counter()
@@ -81,7 +83,7 @@ def truth(
         if world.expired(generation, generation.added_us):
             expired[account] += 1
             continue
-        if generation.status is Status.FAILED and seen is not None and not seen.model:
+        if generation.status is Status.FAILED and seen is not None and _unnamed(generation, seen, unnamed):
             slug = UNKNOWN
         by_status = (account, slug, generation.status.value)
         ended[by_status] += 1
@@ -102,6 +104,10 @@ def truth(
         in_flight=in_flight,
         expired=dict(expired),
     )
+
+
+def _unnamed(generation: Generation, seen: Shown, unnamed: Collection[str]) -> bool:
+    return not seen.model or (not seen.surely_named and generation.id in unnamed)
 
 
 def in_flight(generations: Iterable[Generation]) -> dict[ByStatus, int]:

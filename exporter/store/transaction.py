@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
@@ -21,6 +20,7 @@ from exporter.values import (
     Fact,
     Generation,
     GenerationId,
+    NewGeneration,
     Observation,
     Source,
     Started,
@@ -31,14 +31,6 @@ Item = TypeVar("Item")
 
 CHUNK = 1_000
 """Ids in one statement; SQLite takes at most 32,766 values."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewGeneration:
-    """An id that was handed over, with the caller's trace context where it gave one."""
-
-    id: GenerationId
-    traceparent: str | None = None
 
 
 class Transaction(Reading):

@@ -12,8 +12,15 @@ from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from exporter.store import Database, Transaction
-from exporter.store.transaction import NewGeneration
-from exporter.values import AccountName, GenerationId, Observation, Source, Status, Via
+from exporter.values import (
+    AccountName,
+    GenerationId,
+    NewGeneration,
+    Observation,
+    Source,
+    Status,
+    Via,
+)
 from support.running import exporter, until, write_config
 
 STUDIO = AccountName("studio")

@@ -14,12 +14,12 @@ from exporter.errors import StateUnusableError, StoreError
 from exporter.heartbeat import Heartbeat
 from exporter.ledger import VALUE, Family, Ledger
 from exporter.store import Database, Store, Transaction
-from exporter.store.transaction import NewGeneration
 from exporter.values import (
     AccountName,
     DropReason,
     Generation,
     GenerationId,
+    NewGeneration,
     Observation,
     Source,
     Status,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.traceid import trace_id
+from exporter.traceid import TraceParent, parse_traceparent, trace_id
 from exporter.values import GenerationId
 
 
@@ -45,3 +45,40 @@ def test_every_id_gives_thirty_two_digits_that_are_not_all_zero(id: str) -> None
     assert re.fullmatch(r"[0-9a-f]{32}", digits)
     assert digits.strip("0")
     assert trace_id(GenerationId(id)) == digits
+
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("00", False), ("03", True), ("02", False)])
+def test_a_traceparent_names_the_callers_span(flags: str, sampled: bool) -> None:
+    assert parse_traceparent(f"00-{TRACE}-{SPAN}-{flags}") == TraceParent(TRACE, SPAN, sampled)
+
+
+def test_a_later_version_of_traceparent_may_go_on() -> None:
+    assert parse_traceparent(f"01-{TRACE}-{SPAN}-01-what-may-come") == TraceParent(TRACE, SPAN, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f" 00-{TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01\n",
+        f"00-{TRACE}-{SPAN}-1",
+    ],
+)
+def test_what_is_not_a_traceparent_is_none(text: str) -> None:
+    assert parse_traceparent(text) is None
+
+
+def test_a_generation_with_a_callers_traceparent_is_part_of_its_trace() -> None:
+    id = GenerationId("5b91a581-ee19-4f86-9fea-bd29471d69d5")
+    assert trace_id(id, f"00-{TRACE}-{SPAN}-00") == TRACE
+    assert trace_id(id, "nonsense") == trace_id(id)

@@ -41,7 +41,7 @@ def test_a_failure_whose_model_was_never_shown_is_of_an_unknown_model() -> None:
     first, second = (simulated.submit("studio", IMAGE, 1, START) for _ in range(2))
     seen = simulated.find(first.id, START)
     assert seen is not None
-    shown.note(generation_body(seen, START), START)
+    shown.note(generation_body(seen, START), START, reader=0)
     assert truth(simulated, LATER, shown).ended == {
         ("studio", IMAGE.slug, "failed"): 1,
         ("studio", "unknown", "failed"): 1,
@@ -50,13 +50,28 @@ def test_a_failure_whose_model_was_never_shown_is_of_an_unknown_model() -> None:
     assert truth(simulated, LATER, ids={second.id}).ended == {("studio", IMAGE.slug, "failed"): 1}
 
 
+def test_a_failure_whose_reader_may_have_died_before_it_knew_the_model_may_be_unnamed() -> None:
+    simulated, shown = world(failure_ratio=1), ShownLog()
+    open_one, sure_one = (simulated.submit("studio", IMAGE, 1, START) for _ in range(2))
+    for submitted in (open_one, sure_one):
+        seen = simulated.find(submitted.id, START)
+        assert seen is not None
+        shown.note(generation_body(seen, START), START, shown.ask(submitted.id))
+    shown.ask(sure_one.id)
+    unnamed = {open_one.id, sure_one.id}
+    assert truth(simulated, LATER, shown, unnamed=unnamed).ended == {
+        ("studio", "unknown", "failed"): 1,
+        ("studio", IMAGE.slug, "failed"): 1,
+    }
+
+
 def test_queue_times_are_the_ages_that_were_shown_first() -> None:
     simulated, shown = world(), ShownLog()
     submitted = simulated.submit("studio", IMAGE, 1, START)
     for after_us in (1_500_000, 2_500_000):
         seen = simulated.find(submitted.id, START + after_us)
         assert seen is not None
-        shown.note(generation_body(seen, START + after_us), START + after_us)
+        shown.note(generation_body(seen, START + after_us), START + after_us, reader=0)
     assert truth(simulated, LATER, shown).queue_us == {("studio", IMAGE.slug): (1_500_000,)}
 
 
