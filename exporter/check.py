@@ -42,7 +42,7 @@ async def check_online(config: Config) -> Iterator[str]:
             calls = plan.calls_per_minute or "an unknown number of"
             well.append(f"account {account.name}: tier {plan.tier or 'unknown'}, {calls} calls a minute")
         finally:
-            await client.aclose()
+            await client.retire()
     if wrong:
         raise ConfigError("\n".join(wrong))
     return iter(well)

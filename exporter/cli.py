@@ -14,7 +14,7 @@ import structlog
 from exporter import logs
 from exporter.app import VERSION, App
 from exporter.check import check_online
-from exporter.config import load_config
+from exporter.config import Config, load_config
 from exporter.demo import clock_of, simulated_api
 from exporter.demo import demo as run_demo
 from exporter.demo import simulate as run_simulator
@@ -82,6 +82,9 @@ _listen_address = _option(
     metavar="HOST:PORT",
     help="Where to serve; may be given several times.",
 )
+_enable_lifecycle = _option(
+    "--web.enable-lifecycle", is_flag=True, help="Let POST /-/reload reload the configuration."
+)
 _log_level = _option("--log.level", type=click.Choice(logs.LEVELS), default="info", help="The least to log.")
 _log_format = _option("--log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="Its form.")
 _speed = click.option(
@@ -103,9 +106,16 @@ def commands() -> None:
 @commands.command()
 @_config_file
 @_listen_address
+@_enable_lifecycle
 @_log_level
 @_log_format
-def run(config_file: Path, web_listen_address: tuple[str, ...], log_level: str, log_format: str) -> None:
+def run(
+    config_file: Path,
+    web_listen_address: tuple[str, ...],
+    web_enable_lifecycle: bool,
+    log_level: str,
+    log_format: str,
+) -> None:
     """Run the exporter in the foreground, until SIGTERM or SIGINT."""
     logs.set_up(log_level, log_format)
     config = load_config(config_file)
@@ -117,7 +127,20 @@ def run(config_file: Path, web_listen_address: tuple[str, ...], log_level: str, 
         raise
     for listener in listeners:
         _log.info("listening", address=bound_address(listener))
-    _until_signalled(lambda stop: App(config, database).run(listeners, stop))
+    _until_signalled(lambda stop: _run(config, database, config_file, listeners, web_enable_lifecycle, stop))
+
+
+async def _run(
+    config: Config,
+    database: Database,
+    config_file: Path,
+    listeners: Sequence[socket],
+    lifecycle: bool,
+    stop: asyncio.Event,
+) -> None:
+    app = App(config, database, load=lambda: load_config(config_file), lifecycle=lifecycle)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.ask_to_reload)
+    await app.run(listeners, stop)
 
 
 @commands.command()

@@ -87,6 +87,8 @@ class Client:
         self._clock = clock
         self._meter = meter
         self._authorization = ""
+        self._under_way = 0
+        self._retired = False
         self._http = httpx.AsyncClient(
             transport=AiohttpTransport(client=_session),
             headers={
@@ -119,13 +121,16 @@ class Client:
         """The models that the account may use. Raises ApiError."""
         return await self._get(Endpoint.MODELS, "/api/v1/models", parse_models)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+    async def retire(self) -> None:
+        """Make no further call, and close the connections once those under way have ended."""
+        self._retired = True
+        if not self._under_way:
+            await self._http.aclose()
 
     async def _get(self, endpoint: Endpoint, path: str, parse: Callable[[Json], T]) -> Reply[T]:
         started = self._clock.monotonic()
         code = "error"
+        self._under_way += 1
         try:
             response, body = await self._fetch(path)
             code = str(response.status_code)
@@ -142,6 +147,9 @@ class Client:
             raise
         finally:
             self._meter.api_request(self._account, endpoint, code, self._clock.monotonic() - started)
+            self._under_way -= 1
+            if self._retired and not self._under_way:
+                await self._http.aclose()
         return Reply(
             value,
             _whole(response.headers.get("X-RateLimit-Remaining")),

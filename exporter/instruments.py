@@ -56,6 +56,21 @@ class Instruments:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
+        self._webhook_deliveries = Counter(
+            "vivix_exporter_webhook_deliveries",
+            "Webhook deliveries by what became of them: 'accepted', 'repeat' and 'stale' (of a generation "
+            "that was counted before), 'unknown_event', or refused as 'bad_signature', 'bad_payload', 'too_large' "
+            "or 'store_error'.",
+            ["account", "result"],
+            registry=registry,
+        )
+        self._webhook_missed = Counter(
+            "vivix_exporter_webhook_missed",
+            "Ends that only a poll found although the account has webhooks: deliveries that never came, or "
+            "came later than that.",
+            ["account"],
+            registry=registry,
+        )
         self._store_errors = Counter(
             "vivix_exporter_store_errors",
             "Writes to the state that failed; what they held is tried again.",
@@ -98,6 +113,28 @@ class Instruments:
 
     def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None:
         self._lag.labels(account, via.value).observe(lag_seconds)
+
+    def webhook_missed(self, account: AccountName) -> None:
+        self._webhook_missed.labels(account).inc()
+
+    def webhook_delivery(self, account: AccountName, result: str) -> None:
+        self._webhook_deliveries.labels(account, result).inc()
+
+    def forget(self, account: AccountName) -> None:
+        """The account is followed no longer."""
+        for instrument in (
+            self._requests,
+            self._request_seconds,
+            self._api_errors,
+            self._lag,
+            self._webhook_deliveries,
+            self._webhook_missed,
+        ):
+            instrument.remove_by_labels({"account": account})
+
+    def config_refused(self) -> None:
+        """A configuration could not be taken up; the one in force stays."""
+        self._reload_successful.set(0)
 
     def config_loaded(self, at_us: int, accounts: int) -> None:
         """A configuration with this many accounts is in force from `at_us` on."""

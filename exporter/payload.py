@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from exporter.clock import MICROS
-from exporter.values import GenerationId, Observation, Status, Via
+from exporter.values import GenerationId, Observation, Status, Via, check_generation_id
 
 MAX_TEXT = 128
 """Characters of a model's or reason's name; what is longer is no name."""
@@ -85,6 +85,33 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observat
         outputs=_outputs(payload),
         reason=_text(payload.get("error")),
         message=parse_message(payload.get("message")),
+    )
+
+
+def parse_delivery(payload: Json, at_us: int) -> tuple[GenerationId, Observation]:
+    """The body of a webhook's delivery, received at `at_us`. It names some fields otherwise than the status
+    endpoint does. Raises PayloadError where it does not say which generation ended, or how."""
+    named = payload.get("generation_id")
+    try:
+        id = check_generation_id(named)
+    except ValueError as error:
+        raise PayloadError("the delivery names no generation") from error
+    status_text = _text(payload.get("status"))
+    status = None if status_text is None else _status(status_text)
+    if status is None or not status.ended:
+        raise PayloadError("the delivery does not say how the generation ended")
+    return id, Observation(
+        at_us=at_us,
+        via=Via.WEBHOOK,
+        status=status,
+        status_text=status.value,
+        model=_text(payload.get("model")),
+        completed_us=parse_time(payload.get("completed_at")),
+        duration_us=_duration(payload.get("duration_ms")),
+        credits_used_micro=_credits(payload.get("credits_charged")),
+        outputs=_outputs(payload),
+        reason=_text(payload.get("error_code")),
+        message=parse_message(payload.get("error_message")),
     )
 
 

@@ -16,6 +16,7 @@ from exporter.errors import StoreError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.ledger import Additions, Ledger
 from exporter.store.database import Database
+from exporter.store.reading import Reading
 from exporter.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -71,6 +72,16 @@ class Store:
         result: T = await job.done
         return result
 
+    async def read(self, question: Callable[[Reading], T]) -> T:
+        """The answer to a question about what is committed; does not wait for, nor hold up, what is being
+        written. Raises StoreError."""
+
+        def ask() -> T:
+            with self._database.read() as connection:
+                return question(Reading(connection))
+
+        return await asyncio.to_thread(ask)
+
     async def run(self) -> None:
         """Commit what arrives, until cancelled; what has arrived by then is still committed."""
         try:
@@ -91,11 +102,11 @@ class Store:
             while not self._jobs.empty():
                 await self._group(self._jobs.get_nowait())
 
-    async def prune(self, retention_us: int) -> None:
+    async def prune(self, retention_us: Callable[[], int]) -> None:
         """Forget generations that ended longer ago than the retention, in small steps, for ever."""
 
         def prune(transaction: Transaction) -> int:
-            return transaction.prune(self._clock.now_us() - retention_us, PRUNE_CHUNK)
+            return transaction.prune(self._clock.now_us() - retention_us(), PRUNE_CHUNK)
 
         while True:
             # A StoreError is counted where it arises, and the next round does what this one could not.
