@@ -283,7 +283,13 @@ class App:
         )
 
     def _sources(self, account: Account, poller: Poller) -> Sources:
-        files = IdFiles(poller.account, self._config.folder, account.generation_files)
+        files = IdFiles(
+            poller.account,
+            self._config.folder,
+            account.generation_files,
+            SystemClock(),
+            self._heartbeat,
+        )
         return Sources(poller, account.ids, files, self._clock)
 
     def _webhook_secrets(self, account: Account) -> RotatingSecrets | None:

@@ -118,12 +118,12 @@ class Follower:
         for generation in await self._store.read(lambda reading: reading.followed(account)):
             self._follow(generation)
 
-    async def list(self, wanted: Mapping[GenerationId, Listed]) -> None:
-        """Follow exactly the `wanted` ids, besides those that were handed over for good. One that is listed
-        no more is not looked at again, and stays counted. Raises StoreError, after which part of it may have
-        been done; doing it again does the rest."""
+    async def list(self, wanted: Mapping[GenerationId, Listed], *, whole: bool) -> None:
+        """Follow the `wanted` ids. Where these are the `whole` list, one that is listed no more is not looked
+        at again, unless it was handed over for good; it stays counted. Raises StoreError, after which part of
+        it may have been done; doing it again does the rest."""
         async with self._listing:
-            gone = self._listed - wanted.keys()
+            gone = self._listed - wanted.keys() if whole else set()
             new = [id for id in wanted if id not in self._listed]
             for start in range(0, len(new), CHUNK):
                 chunk = new[start : start + CHUNK]

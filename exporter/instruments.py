@@ -59,8 +59,8 @@ class Instruments:
         self._webhook_deliveries = Counter(
             "vivix_exporter_webhook_deliveries",
             "Webhook deliveries by what became of them: 'accepted', 'repeat' and 'stale' (of a generation "
-            "that was counted before), 'unknown_event', or refused as 'bad_signature', 'bad_payload', 'too_large' "
-            "or 'store_error'.",
+            "that was counted before), 'unknown_event', or refused as 'bad_signature', 'bad_payload', "
+            "'too_large' or 'store_error'.",
             ["account", "result"],
             registry=registry,
         )

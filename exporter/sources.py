@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 
 import structlog
 
@@ -39,14 +40,16 @@ class Sources:
         """Keep the follower in step, until cancelled."""
         await self._take_up(await self._files.read())
         self.taken_up.set()
-        async for content in self._files.changes():
-            await self._take_up(content)
+        async with aclosing(self._files.changes()) as changes:
+            async for content in changes:
+                await self._take_up(content)
 
     async def _take_up(self, files: Files) -> None:
         wanted = await asyncio.to_thread(_merged, self._ids, files)
         while True:
             try:
-                await self._poller.follower.list(wanted)
+                # Only once every file could be read does what none of them lists count as removed.
+                await self._poller.follower.list(wanted, whole=self._files.whole)
             except StoreError as error:
                 account = self._poller.account
                 _log.error("cannot store the list of ids; trying again", account=account, error=str(error))

@@ -8,11 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "exporter"
 
 LAYERS = (
-    ("values", "errors", "clock", "durations", "__init__"),
+    ("values", "errors", "clock", "durations", "watch", "globs", "__init__"),
     ("traceid", "heartbeat", "logs", "labels", "payload", "transition", "reliance", "bodies", "config"),
     ("ledger", "client", "hazard", "serving", "idfile"),
-    ("idfiles",),
-    ("store", "cadence", "budget", "agenda", "standing", "catalogue", "instruments"),
+    ("store", "cadence", "budget", "agenda", "standing", "catalogue", "instruments", "idfiles"),
     ("follower",),
     ("poller",),
     ("sources", "families", "web"),

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from exporter.errors import StateUnusableError, StoreError
 from exporter.heartbeat import Heartbeat
 from exporter.ledger import VALUE, Family, Ledger
 from exporter.store import Database, Store, Transaction
-from exporter.store.reading import Filter, Place
+from exporter.store.reading import Filter, Place, Reading
 from exporter.values import (
     AccountName,
     DropReason,
@@ -85,7 +86,9 @@ def open_store(tmp_path: Path) -> Open:
     return opened
 
 
-def discover(*ids: str, listed: bool = False, at_us: int = 0) -> Callable[[Transaction], Sequence[Generation]]:
+def discover(
+    *ids: str, listed: bool = False, at_us: int = 0
+) -> Callable[[Transaction], Sequence[Generation]]:
     new = [NewGeneration(GenerationId(id)) for id in ids]
     return lambda tx: tx.discover(STUDIO, Source.CONFIG, new, at_us, listed=listed).new
 
@@ -254,7 +257,9 @@ async def test_an_id_that_was_also_handed_over_for_good_is_followed_when_it_is_l
         assert [g.id for g in await state.store.write(lambda tx: tx.followed(STUDIO))] == [G]
 
 
-async def test_an_open_id_that_is_handed_over_again_is_named_and_an_ended_one_is_not(open_store: Open) -> None:
+async def test_an_open_id_that_is_handed_over_again_is_named_and_an_ended_one_is_not(
+    open_store: Open,
+) -> None:
     async with open_store(traced=False) as state:
         await state.store.write(discover("g", "open"))
         await state.store.write(observe(look(Status.COMPLETED)))
@@ -270,7 +275,9 @@ async def test_the_first_trace_context_that_comes_with_an_id_is_kept(open_store:
         for traceparent in ("first", "second"):
             again = [NewGeneration(G, traceparent)]
             entered = await state.store.write(
-                lambda tx, again=again: tx.discover(STUDIO, Source.API, again, 5, listed=False)
+                partial(
+                    Transaction.discover, account=STUDIO, source=Source.API, new=again, at_us=5, listed=False
+                )
             )
             assert [g.traceparent for g in entered.open] == ["first"]
 
@@ -311,7 +318,7 @@ async def test_pages_go_from_the_newest_to_the_oldest_and_leave_nothing_out(open
         await state.store.write(discover("id-7", "id-8", at_us=3))
         seen: list[GenerationId] = []
         place: Place | None = None
-        while page := await state.store.read(lambda reading, place=place: reading.page(Filter(), place, 2)):
+        while page := await state.store.read(partial(Reading.page, of=Filter(), after=place, limit=2)):
             seen.extend(g.id for g in page)
             place = Place(page[-1].discovered_us, STUDIO, page[-1].id)
     assert len(seen) == len(set(seen)) == 9
