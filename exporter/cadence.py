@@ -10,8 +10,9 @@ from exporter.hazard import Hazard
 
 NET_SHARE = 0.97
 """Share of a model's generations that have ended before the safety net behind webhooks looks."""
-NET_EARLIEST = 300.0
-"""Seconds of age before which it does not look: a delivery may come late, and the net is to be rare."""
+NET_EARLIEST, NET_LATEST = 300.0, 1800.0
+"""Seconds of age between which it looks first: a delivery may come late, and the net is to be rare; yet a lost
+one should not go unnoticed for hours where little is known of a model."""
 
 
 class Cadence:
@@ -43,7 +44,7 @@ class Cadence:
         """The pause until a safety net looks, where ends are pushed: late enough for it to be rare, and later
         each time, since who is still in flight then will be for as long again."""
         usual = self._hazard(model).age_of_share(NET_SHARE)
-        return max(NET_EARLIEST, 2 * usual, 2 * age) - age
+        return max(min(max(NET_EARLIEST, 2 * usual), NET_LATEST), 2 * age) - age
 
     def learn(self, model: str | None, duration: float) -> None:
         """A generation of this model took this long from its creation to its end."""

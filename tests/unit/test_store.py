@@ -283,7 +283,13 @@ async def test_the_first_trace_context_that_comes_with_an_id_is_kept(open_store:
 
 
 def delivery(completed_us: int = 14 * S) -> Observation:
-    return replace(look(Status.FAILED, 20 * S), via=Via.WEBHOOK, completed_us=completed_us, duration_us=3 * S)
+    return replace(
+        look(Status.FAILED, 20 * S),
+        via=Via.WEBHOOK,
+        completed_us=completed_us,
+        duration_us=3 * S,
+        created_us=None,
+    )
 
 
 async def test_an_end_that_is_pushed_for_an_unknown_id_is_adopted_once(open_store: Open) -> None:
