@@ -40,11 +40,19 @@ class Deliverer:
     """Delivers the ends of an API's generations to the endpoints that their accounts have when they end.
 
     An attempt without a 2xx is made again, at most `attempts` times altogether; forgers do not insist.
+    Attempts begin in the order in which they are due, at most `concurrency` being under way at once.
     """
 
-    def __init__(self, api: SimulatedApi, attempts: int = ATTEMPTS, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        api: SimulatedApi,
+        attempts: int = ATTEMPTS,
+        concurrency: int = CONCURRENCY,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._api = api
         self._attempts = attempts
+        self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._due: list[_Due] = []
         self._scheduled = 0
@@ -62,7 +70,7 @@ class Deliverer:
         """Deliver until cancelled; what is under way then is cut off, and what is due later never sent."""
         world, clock = self._api.world, self._api.clock
         world.on_submitted.append(self._news.set)
-        free = asyncio.Semaphore(CONCURRENCY)
+        free = asyncio.Semaphore(self._concurrency)
         try:
             async with self._session() as session, asyncio.TaskGroup() as attempts:
                 while True:
@@ -84,7 +92,7 @@ class Deliverer:
     def _session(self) -> aiohttp.ClientSession:
         # A connection for each: a kept one that the receiver just closes would fail an attempt for no reason.
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONCURRENCY, force_close=True),
+            connector=aiohttp.TCPConnector(limit=self._concurrency, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
         )
@@ -145,16 +153,20 @@ class Deliverer:
                 endpoint.url, data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:
                 return answer.status
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (aiohttp.ClientError, OSError, UnicodeError):
+            # UnicodeError is what looking up a name says of one that no machine can have.
             return NO_ANSWER
 
 
 @asynccontextmanager
 async def delivering(
-    api: SimulatedApi, attempts: int = ATTEMPTS, timeout_s: float = TIMEOUT_S
+    api: SimulatedApi,
+    attempts: int = ATTEMPTS,
+    concurrency: int = CONCURRENCY,
+    timeout_s: float = TIMEOUT_S,
 ) -> AsyncIterator[Deliverer]:
     """Deliver while the context lasts. A deliverer that fails ends the context, with an ExceptionGroup."""
-    deliverer = Deliverer(api, attempts, timeout_s)
+    deliverer = Deliverer(api, attempts, concurrency, timeout_s)
     async with asyncio.TaskGroup() as beside:
         running = beside.create_task(deliverer.run(), name="simulator-deliverer")
         try:
