@@ -15,13 +15,14 @@ from exporter import logs
 from exporter.app import VERSION, App
 from exporter.check import check_online
 from exporter.config import Config, load_config
-from exporter.demo import clock_of, simulated_api
+from exporter.demo import WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
 from exporter.demo import demo as run_demo
 from exporter.demo import simulate as run_simulator
 from exporter.errors import ConfigError, ExporterError, StateUnusableError
 from exporter.explain import explain as explain_generation
 from exporter.serving import bound_address, parse_address
 from exporter.serving import listen as listen_on
+from exporter.simulator.deliveries import Mishaps
 from exporter.simulator.faults import Faults
 from exporter.store import Database
 from exporter.values import GenerationId
@@ -192,14 +193,20 @@ def demo(
 @commands.command()
 @_option("--listen", default="127.0.0.1:9894", metavar="HOST:PORT", help="Where to serve.")
 @_option("--faults", type=click.Choice(["none", "everything"]), default="none", help="What goes wrong.")
+@_option("--webhook.url", multiple=True, metavar="ACCOUNT=URL", help="Where its webhooks go; repeatable.")
+@_option("--webhook.secret", default=WEBHOOK_SECRET, help="What they are signed with.")
 @_speed
 @_seed
-def simulate(listen: str, faults: str, speed: float, seed: int) -> None:
+def simulate(
+    listen: str, faults: str, webhook_url: tuple[str, ...], webhook_secret: str, speed: float, seed: int
+) -> None:
     """Run the simulated API alone, with faults on request."""
     logs.set_up("info", "logfmt")
     host, port = parse_address(listen)
-    chosen = Faults.everything(seed) if faults == "everything" else Faults.none()
-    api = simulated_api(seed, clock_of(speed), chosen)
+    api = simulated_api(seed, clock_of(speed), Faults.none())
+    if faults == "everything":
+        api.faults, api.mishaps = Faults.everything(seed), Mishaps.everything(seed)
+    deliver_to(api, webhook_url, webhook_secret)
     _until_signalled(lambda stop: run_simulator(api, host or "0.0.0.0", port, stop, click.echo))
 
 

@@ -13,13 +13,16 @@ import yaml
 from exporter.app import App
 from exporter.clock import MICROS, Clock, ScaledClock, SystemClock
 from exporter.config import parse_config
+from exporter.errors import ConfigError
 from exporter.serving import bound_address
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
+from exporter.simulator.deliverer import Deliverer, delivering
 from exporter.simulator.faults import Faults
 from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
+from exporter.simulator.webhooks import Endpoint
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
 from exporter.store import Database
@@ -32,6 +35,8 @@ ACCOUNTS = (
 )
 PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
 """What the demo's applications submit: somewhat less than the plans render."""
+WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
+"""Signs the simulated vendor's deliveries where no other secret is given. Public, and so no secret at all."""
 BACKLOG = 60
 """Generations of each account that ended before the demo began."""
 _BACKLOG_SPAN = 6 * 3600
@@ -48,14 +53,36 @@ def simulated_api(seed: int, clock: Clock, faults: Faults) -> SimulatedApi:
     return SimulatedApi(World(seed, ACCOUNTS), clock, faults)
 
 
+def deliver_to(api: SimulatedApi, urls: Sequence[str], secret: str) -> None:
+    """Let webhooks go to `urls`, each written ACCOUNT=URL. Raises ConfigError for any that makes no sense."""
+    endpoints: dict[str, list[Endpoint]] = {}
+    try:
+        for written in urls:
+            account, equals, url = written.partition("=")
+            if not equals:
+                raise ValueError(
+                    f"{written!r} is not ACCOUNT=URL, such as {ACCOUNTS[0].name}=http://localhost/"
+                )
+            endpoints.setdefault(account, []).append(Endpoint(url, secret))
+        for account, listed in endpoints.items():
+            api.endpoints.set(account, listed)
+    except ValueError as error:
+        raise ConfigError(f"webhooks: {error}") from error
+
+
 async def simulate(
     api: SimulatedApi, host: str, port: int, stop: asyncio.Event, tell: Callable[[str], None]
 ) -> None:
-    """Serve the simulated API alone until `stop` is set; `tell` is told where. Raises ListenError."""
-    async with serve(create_app(api), host, port) as address:
+    """Serve the simulated API and deliver its webhooks until `stop` is set; `tell` is told where. Raises
+    ListenError."""
+    async with serve(create_app(api), host, port) as address, delivering(api):
         tell(f"Simulated Vivix API at {address.url}")
         for account in ACCOUNTS:
             tell(f"  account {account.name} ({account.tier}): key {account.key}")
+            for endpoint in api.endpoints.of(account.name):
+                public = endpoint.secret == WEBHOOK_SECRET
+                signed = f"signed with {endpoint.secret}" if public else "signed with the given secret"
+                tell(f"    webhooks to {endpoint.url}, {signed}")
         await stop.wait()
 
 
@@ -111,6 +138,7 @@ async def _submit(
     register: Callable[[str, str], Awaitable[None]],
 ) -> None:
     async with asyncio.TaskGroup() as applications:
+        applications.create_task(Deliverer(api).run())
         for account in ACCOUNTS:
             workload = Workload(
                 base_url,
