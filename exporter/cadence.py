@@ -11,8 +11,8 @@ from exporter.hazard import Hazard
 NET_SHARE = 0.97
 """Share of a model's generations that have ended before the safety net behind webhooks looks."""
 NET_EARLIEST, NET_LATEST = 300.0, 1800.0
-"""Seconds of age between which it looks first: a delivery may come late, and the net is to be rare; yet a lost
-one should not go unnoticed for hours where little is known of a model."""
+"""Seconds of age between which it looks first: a delivery may come late, and the net is to be rare; yet a
+lost one should not go unnoticed for hours where little is known of a model."""
 
 
 class Cadence:

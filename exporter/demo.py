@@ -18,6 +18,7 @@ from exporter.serving import bound_address
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.deliverer import Deliverer, delivering
+from exporter.simulator.deliveries import Kind, Mishaps
 from exporter.simulator.faults import Faults
 from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
@@ -37,6 +38,12 @@ PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
 """What the demo's applications submit: somewhat less than the plans render."""
 WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
 """Signs the simulated vendor's deliveries where no other secret is given. Public, and so no secret at all."""
+WITH_WEBHOOKS = "studio"
+"""The account whose ends are also delivered by webhook."""
+WEBHOOK_MISHAPS = {Kind.LOST: 0.01, Kind.DOUBLED: 0.02, Kind.FORGED: 0.01}
+REGISTRATION_TOKEN = "demo"  # noqa: S105
+"""Lets a visitor register ids with the demo."""
+_SECRET_FILE, _TOKEN_FILE = "webhook.secret", "registration.token"
 BACKLOG = 60
 """Generations of each account that ended before the demo began."""
 _BACKLOG_SPAN = 6 * 3600
@@ -92,7 +99,12 @@ async def demo(
     """Run all three until `stop` is set; `tell` is told what to open. State goes to a temporary folder."""
     clock = clock_of(speed)
     api = simulated_api(seed, clock, Faults.none())
+    api.mishaps = Mishaps(seed, WEBHOOK_MISHAPS)
+    receiver = f"http://{bound_address(listeners[0])}/webhooks/{WITH_WEBHOOKS}"
+    deliver_to(api, [f"{WITH_WEBHOOKS}={receiver}"], WEBHOOK_SECRET)
     with tempfile.TemporaryDirectory(prefix="vivix-exporter-demo-") as folder:
+        (Path(folder) / _SECRET_FILE).write_text(WEBHOOK_SECRET)
+        (Path(folder) / _TOKEN_FILE).write_text(REGISTRATION_TOKEN)
         async with serve(create_app(api)) as address:
             text = yaml.safe_dump(_configuration(api, address.url, clock.now_us()))
             config = parse_config(text, Path(folder) / "config.yaml")
@@ -101,6 +113,8 @@ async def demo(
             for listener in listeners:
                 tell(f"Exporter at            http://{bound_address(listener)}/")
                 tell(f"Metrics at             http://{bound_address(listener)}/metrics")
+            tell(f"Webhooks come in for   {WITH_WEBHOOKS}")
+            tell(f"Registration token     {REGISTRATION_TOKEN}")
             tell("Stop with Ctrl-C.")
 
             async def register(account: str, id: str) -> None:
@@ -160,10 +174,16 @@ def _configuration(api: SimulatedApi, base_url: str, now_us: int) -> dict[str, o
     for account in ACCOUNTS:
         ages = sorted((rng.uniform(600, _BACKLOG_SPAN) for _ in range(BACKLOG)), reverse=True)
         ids = [_ended(api.world, account.name, now_us - round(age * MICROS), now_us, rng) for age in ages]
-        accounts.append(
-            {"name": account.name, "base_url": base_url, "api_key": account.key, "generations": ids}
-        )
-    return {"accounts": accounts}
+        configured: dict[str, object] = {
+            "name": account.name,
+            "base_url": base_url,
+            "api_key": account.key,
+            "generations": ids,
+        }
+        if account.name == WITH_WEBHOOKS:
+            configured["webhook_secret_file"] = _SECRET_FILE
+        accounts.append(configured)
+    return {"accounts": accounts, "web": {"registration_token_file": _TOKEN_FILE}}
 
 
 def _ended(world: World, account: str, created_us: int, now_us: int, rng: random.Random) -> str:

@@ -15,6 +15,7 @@ from exporter.clock import Clock, SystemClock
 from exporter.config import load_config
 from exporter.serving import bound_address, listen
 from exporter.store import Database
+from exporter.values import AccountName, GenerationId
 from support.scrape import Scrape, parse
 
 PATIENCE = 600.0
@@ -40,6 +41,10 @@ class Running(Exporter):
     """An exporter in this process."""
 
     app: App
+
+    async def register(self, account: str, *ids: str) -> None:
+        """Follow these ids of an account from now on."""
+        await self.app.register(AccountName(account), [GenerationId(id) for id in ids])
 
 
 def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections: object) -> Path:
