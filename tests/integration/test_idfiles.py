@@ -315,11 +315,12 @@ async def test_a_pipe_is_no_file_of_ids_and_is_not_waited_for(tmp_path: Path) ->
     assert files.broken == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="everything may be read by root")
 async def test_what_may_not_be_read_is_broken(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\n")
     (tmp_path / "a.txt").chmod(0)
     (tmp_path / "ids").mkdir(0)
+    if os.access(tmp_path / "a.txt", os.R_OK):
+        pytest.skip("this user may read everything")
     files = id_files(tmp_path, ["*.txt", "ids/*.txt"], settle=0.0)
     await files.read()
     assert files.broken == 2
