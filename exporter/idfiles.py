@@ -169,9 +169,8 @@ class IdFiles:
         found = [(pattern, find(self._folder, pattern)) for pattern in self._globs]
         meant = {path for pattern, each in found for path in each.files if _is_meant(pattern, path)}
         paths = meant | _union(each.denied for _, each in found)
-        now = self._clock.monotonic()
         looked = {
-            path: self._file(path, before.files.get(path), now, at_start=before is _BEFORE)
+            path: self._file(path, before.files.get(path), at_start=before is _BEFORE)
             for path in sorted(paths | before.files.keys())
         }
         files = {path: file for path, file in looked.items() if file is not None}
@@ -186,9 +185,9 @@ class IdFiles:
             ignored=_union(each.files for _, each in found) - meant,
         )
 
-    def _file(self, path: str, file: _File | None, now: float, *, at_start: bool) -> _File | None:
+    def _file(self, path: str, file: _File | None, *, at_start: bool) -> _File | None:
         """What is known of a file after a look at it; None where it has gone."""
-        stamp = _look_at(path)
+        stamp, now = _look_at(path), self._clock.monotonic()
         fresh = file is None or stamp != file.stamp
         if file is None:
             if stamp is None:
