@@ -131,9 +131,11 @@ class IdFiles:
                 self._heartbeat.beat(loop)
                 wake.clear()
                 if await self._look():
+                    # How long the taker needs says nothing about this loop.
+                    self._heartbeat.end(loop)
                     yield self._scan.listed
                 folders = self._scan.folders
-                if watch is None or watch.ended or folders != watched:
+                if folders and (watch is None or watch.ended or folders != watched):
                     if watch is not None:
                         self._say_whether_watched(watch)
                         await watch.aclose()

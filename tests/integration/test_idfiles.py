@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.clock import MICROS, SystemClock
-from exporter.heartbeat import Heartbeat
+from exporter.heartbeat import STALLED, Heartbeat
 from exporter.idfiles import IdFiles
 from exporter.values import AccountName
 from support.running import PATIENCE, until
@@ -76,6 +76,25 @@ def replace(path: Path, text: str) -> None:
 def append(path: Path, text: str) -> None:
     with path.open("a") as file:
         file.write(text)
+
+
+class SetClock(SystemClock):
+    """Monotonic time that a test sets."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def heartbeat_of(clock: SetClock, heartbeat: Heartbeat) -> list[str]:
+    """The loops that would be stalled if none beat any more."""
+    now = clock.seconds
+    clock.seconds = now + 2 * STALLED
+    try:
+        return heartbeat.stalled()
+    finally:
+        clock.seconds = now
 
 
 async def test_files_of_every_form_are_read(tmp_path: Path) -> None:
@@ -245,6 +264,31 @@ async def test_what_the_watch_does_not_hear_is_found_by_looking_again(tmp_path: 
         await it.until("a")
         append(tmp_path / "elsewhere" / "a.list", "b\n")
         await it.until("a", "b")
+
+
+async def test_without_globs_nothing_is_watched(tmp_path: Path) -> None:
+    async with following(tmp_path, rescan=0.01) as it:
+        await until(lambda: it.files.whole, "nothing is missing")
+        assert it.seen == [set()]
+        assert not [thread for thread in threading.enumerate() if thread.name == "folder watch"]
+
+
+async def test_a_slow_taker_does_not_count_as_a_stalled_loop(tmp_path: Path) -> None:
+    clock = SetClock()
+    heartbeat = Heartbeat(clock)
+    files = IdFiles(AccountName("studio"), tmp_path, ["*.txt"], SystemClock(), heartbeat, settle=SOON)
+    await files.read()
+    (tmp_path / "a.txt").write_text("a\n")
+    async with aclosing(files.changes()) as changes:
+        assert set(await anext(changes)) == {"a"}
+        clock.seconds += 2 * STALLED
+        assert heartbeat.stalled() == []
+        await anext(changes)
+        following = asyncio.ensure_future(anext(changes))
+        await until(lambda: "files of studio" in heartbeat_of(clock, heartbeat), "it beats again")
+        following.cancel()
+        await asyncio.wait({following})
+    assert heartbeat_of(clock, heartbeat) == []
 
 
 async def test_where_folders_cannot_be_watched_they_are_looked_at(

@@ -7,10 +7,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.config.schema import MAX_ID
 from exporter.errors import IdFileError
 from exporter.idfile import MAX_FILE, SUFFIXES, parse_ids
-from exporter.values import GenerationId, NewGeneration
+from exporter.values import MAX_ID, GenerationId, NewGeneration
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
