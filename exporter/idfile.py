@@ -32,8 +32,8 @@ def parse_ids(content: bytes, suffix: str, *, complete: bool = True) -> tuple[Ne
     """The generations that a file lists, each id once, in the order of their first mention.
 
     `suffix` is one of SUFFIXES. Not `complete` is a file that may still be being written: of `.txt`, a last
-    line without its end is left out; JSON shows by itself where it ends; YAML does not, so that nothing can be
-    taken from it. Raises IdFileError.
+    line without its end is left out; JSON shows by itself where it ends; YAML does not, so that nothing can
+    be taken from it. Raises IdFileError.
     """
     if suffix not in _ITEMS:
         raise IdFileError(f"expected a name that ends in {', '.join(SUFFIXES)}")

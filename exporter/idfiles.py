@@ -1,8 +1,8 @@
 """The files of ids of one account: what they list at present, and what after each change.
 
-Each file is read again when it has changed, and keeps its last good content while it is broken. A file that is
-being written is known by its changing: what it lists anew counts at once where that is certain, what it no
-longer lists, and that it is broken or gone, only once it has stayed so for a while.
+Each file is read again when it has changed, and keeps its last good content while it is broken. A file that
+is being written is known by its changing: what it lists anew counts at once where that is certain; what it
+no longer lists, and that it is broken or gone, counts only once it has stayed so for a while.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ SETTLE = 1.0
 IMPATIENCE = 10
 """A file that never rests is taken as it stands after so many times the settling."""
 RESCAN = 30.0
-"""Seconds after which the files are looked at even though no change was heard of: network file systems and the
-targets of links may say nothing."""
+"""Seconds after which the files are looked at even though no change was heard of: network file systems and
+the targets of links may say nothing."""
 
 _log = structlog.get_logger("exporter.idfiles")
 
@@ -41,9 +41,9 @@ _Stamp = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What is known of one file. `stamp` is None where there is none, and text where it says why it cannot be
-    read; it has been so since `since`, and the file has not been taken as it stands since `waiting`. `ids` are
-    what it listed when it last was, `more` what it has been seen to list after that."""
+    """What is known of one file. `stamp` is None where there is none, and text where it says why it cannot
+    be read; it has been so since `since`, and the file has not been taken as it stands since `waiting`. `ids`
+    are what it listed when it last was, `more` what it has been seen to list after that."""
 
     stamp: _Stamp | str | None
     since: float
@@ -120,8 +120,8 @@ class IdFiles:
         return self._scan.listed
 
     async def changes(self) -> AsyncGenerator[Listed, None]:
-        """What the files list, whole, each time that it has changed since the last `read`, and each time
-        that `whole` becomes true; for ever. Closing the iterator (`contextlib.aclosing`) ends the watching."""
+        """What all files list, each time that it has changed since the last `read`, and each time that
+        `whole` becomes true; for ever. Closing the iterator (`contextlib.aclosing`) ends the watching."""
         loop = f"files of {self._account}"
         wake = asyncio.Event()
         watch: FolderWatch | None = None
@@ -131,9 +131,11 @@ class IdFiles:
                 self._heartbeat.beat(loop)
                 wake.clear()
                 if await self._look():
+                    # How long the taker needs says nothing about this loop.
+                    self._heartbeat.end(loop)
                     yield self._scan.listed
                 folders = self._scan.folders
-                if watch is None or watch.ended or folders != watched:
+                if folders and (watch is None or watch.ended or folders != watched):
                     if watch is not None:
                         self._say_whether_watched(watch)
                         await watch.aclose()
@@ -167,11 +169,10 @@ class IdFiles:
     def _scanned(self, before: _Scan) -> _Scan:
         """`before` brought up to date; on a thread, whose work is lost where the task is cancelled."""
         found = [(pattern, find(self._folder, pattern)) for pattern in self._globs]
-        ignored = {path for pattern, each in found for path in each.files if not _is_meant(pattern, path)}
-        paths = _union(each.files | each.denied for _, each in found) - ignored
-        now = self._clock.monotonic()
+        meant = {path for pattern, each in found for path in each.files if _is_meant(pattern, path)}
+        paths = meant | _union(each.denied for _, each in found)
         looked = {
-            path: self._file(path, before.files.get(path), now, at_start=before is _BEFORE)
+            path: self._file(path, before.files.get(path), at_start=before is _BEFORE)
             for path in sorted(paths | before.files.keys())
         }
         files = {path: file for path, file in looked.items() if file is not None}
@@ -179,11 +180,16 @@ class IdFiles:
         if any(file is not before.files.get(path) for path, file in looked.items()):
             merged = _merged(files.values())
             listed = listed if merged == listed else merged
-        return _Scan(files, listed, _union(each.folders for _, each in found), frozenset(ignored))
+        return _Scan(
+            files,
+            listed,
+            folders=_union(each.folders for _, each in found),
+            ignored=_union(each.files for _, each in found) - meant,
+        )
 
-    def _file(self, path: str, file: _File | None, now: float, *, at_start: bool) -> _File | None:
+    def _file(self, path: str, file: _File | None, *, at_start: bool) -> _File | None:
         """What is known of a file after a look at it; None where it has gone."""
-        stamp = _look_at(path)
+        stamp, now = _look_at(path), self._clock.monotonic()
         fresh = file is None or stamp != file.stamp
         if file is None:
             if stamp is None:
@@ -206,7 +212,7 @@ class IdFiles:
         except IdFileError as error:
             return replace(file, settled=calm, broken=str(error)) if due else file
         if not due:
-            return replace(file, more=ids)
+            return replace(file, more=tuple(dict.fromkeys((*file.more, *ids))))
         return replace(file, waiting=now, settled=calm, ids=ids, more=(), broken=None)
 
     def _age(self, stamp: _Stamp | str | None) -> float:
@@ -244,8 +250,9 @@ def _is_of_ids(path: str) -> bool:
 
 
 def _is_meant(pattern: str, path: str) -> bool:
-    """Whether a path that a pattern names is meant as a file of ids: by its own suffix, or because the pattern
-    spells out another, which is an error to tell of. What editors leave beside a file is not meant by `*`."""
+    """Whether a path that a pattern names is meant as a file of ids: by its own suffix, or because the
+    pattern spells out another, which is an error to tell of. What editors leave beside a file is not meant by
+    `*`."""
     name = os.path.basename(pattern)
     suffix = os.path.splitext(name)[1]
     return _is_of_ids(path) or not has_magic(name) or (suffix != "" and not has_magic(suffix))
