@@ -55,10 +55,18 @@ def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections
 
 
 @asynccontextmanager
-async def exporter(path: Path, clock: Clock | None = None) -> AsyncIterator[Running]:
+async def exporter(
+    path: Path, clock: Clock | None = None, *, lifecycle: bool = False
+) -> AsyncIterator[Running]:
     """Run the exporter of a configuration in this process, until the context is left."""
     config = load_config(path)
-    app = App(config, Database(config.state_path, owner=True), clock or SystemClock())
+    app = App(
+        config,
+        Database(config.state_path, owner=True),
+        clock or SystemClock(),
+        load=lambda: load_config(path),
+        lifecycle=lifecycle,
+    )
     listener = listen("127.0.0.1:0")
     stop = asyncio.Event()
     running = asyncio.create_task(app.run([listener], stop))
