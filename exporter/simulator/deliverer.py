@@ -117,8 +117,10 @@ class Deliverer:
 
     async def _until_due(self, now_us: int) -> None:
         """Return when an attempt is due, when a generation may have ended, or on news."""
-        ahead = [at_us for at_us in (self._api.world.next_event_us(),) if at_us is not None]
-        ahead.extend(due.at_us for due in self._due[:1])
+        ahead = [due.at_us for due in self._due[:1]]
+        event_us = self._api.world.next_event_us()
+        if event_us is not None:
+            ahead.append(event_us)
         if ahead:
             await self._api.clock.wait(self._news, (min(ahead) - now_us) / MICROS)
         else:

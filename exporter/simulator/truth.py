@@ -51,7 +51,7 @@ def truth(
     shown: ShownLog | None = None,
     ids: Collection[str] | None = None,
     unnamed: Collection[str] = (),
-    by_webhook: Collection[str] = frozenset(),
+    by_webhook: Collection[str] = (),
 ) -> Truth:
     """The truth at `now_us`, about the generations `ids` or all.
 

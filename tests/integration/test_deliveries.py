@@ -66,7 +66,12 @@ class Receiver:
         signed = hmac.compare_digest(request.headers.get("X-Vivix-Signature", ""), right)
         one = Received(request.path_params["account"], dict(request.headers), json.loads(raw), signed)
         self.received.append(one)
-        return Response(status_code=self.answer(one) or (204 if signed else 401))
+        status = self.answer(one) or (204 if signed else 401)
+        return Response(status_code=status, headers={"Location": "/elsewhere"} if status == 302 else None)
+
+    async def never_follow(self, _request: Request) -> Response:
+        """Where redirects lead: who follows one takes this for an acknowledgement."""
+        return Response(status_code=204)
 
     def ids(self, *, signed: bool = True) -> list[str]:
         """The ids of the ends told, in the order of their arrival."""
@@ -80,7 +85,10 @@ class Receiver:
 @asynccontextmanager
 async def receiving(**options: Any) -> AsyncIterator[Receiver]:
     receiver = Receiver(**options)
-    routes = [Route("/webhooks/{account}", receiver.take, methods=["POST"])]
+    routes = [
+        Route("/webhooks/{account}", receiver.take, methods=["POST"]),
+        Route("/elsewhere", receiver.never_follow, methods=["GET", "POST"]),
+    ]
     async with serve(Starlette(routes=routes)) as address:
         receiver.url = address.url
         yield receiver
