@@ -35,7 +35,7 @@ from exporter.standing import Standing
 from exporter.store import Database, Store
 from exporter.values import AccountName, GenerationId, NewGeneration
 from exporter.web import Pages
-from exporter.webhooks import Webhooks
+from exporter.webhooks import Result, Webhooks
 
 VERSION = version("vivix-exporter")
 
@@ -294,6 +294,8 @@ class App:
 
     def _webhook_secrets(self, account: Account) -> RotatingSecrets | None:
         source = account.webhook_secret_source(self._config.folder)
+        if source is not None:
+            self._instruments.expect_deliveries(AccountName(account.name), Result)
         return self._rotating(source, f"the webhook secret of {account.name}")
 
     def _registration_token(self, config: Config) -> RotatingSecrets | None:

@@ -13,7 +13,7 @@ import structlog
 
 from exporter import logs
 from exporter.app import VERSION, App
-from exporter.check import check_online
+from exporter.check import check_files, check_online
 from exporter.config import Config, load_config
 from exporter.demo import WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
 from exporter.demo import demo as run_demo
@@ -149,10 +149,12 @@ async def _run(
 @click.option("--online", is_flag=True, help="Also ask the API about each account, with its key.")
 def check(config_file: Path, online: bool) -> None:
     """Validate the configuration, and say what is wrong with it."""
+    logs.set_up("warn", "logfmt")
     config = load_config(config_file)
     ids = sum(len(account.generations) for account in config.accounts)
     names = ", ".join(account.name for account in config.accounts)
-    click.echo(f"{config_file}: valid; accounts: {names}; generations listed: {ids}")
+    in_files = asyncio.run(check_files(config))
+    click.echo(f"{config_file}: valid; accounts: {names}; generations listed: {ids}, in files: {in_files}")
     if online:
         for line in asyncio.run(check_online(config)):
             click.echo(line)

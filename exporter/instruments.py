@@ -1,5 +1,7 @@
 """The metrics about the exporter itself: counted since it started, on the client library's instruments."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -119,6 +121,12 @@ class Instruments:
 
     def webhook_delivery(self, account: AccountName, result: str) -> None:
         self._webhook_deliveries.labels(account, result).inc()
+
+    def expect_deliveries(self, account: AccountName, results: Iterable[str]) -> None:
+        """The account has webhooks: show zeros, so that a query sees the first of each."""
+        self._webhook_missed.labels(account)
+        for result in results:
+            self._webhook_deliveries.labels(account, result)
 
     def forget(self, account: AccountName) -> None:
         """The account is followed no longer."""

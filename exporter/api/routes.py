@@ -63,14 +63,16 @@ class Api:
     def routes(self) -> list[Route]:
         return [
             Route("/api/v1/openapi.json", self._describe, methods=["GET"]),
-            Route("/api/v1/generations", self._register, methods=["POST"]),
-            Route("/api/v1/generations", self._list, methods=["GET"]),
+            Route("/api/v1/generations", self._generations, methods=["GET", "POST"]),
             # An id may hold any character once decoded.
             Route("/api/v1/generations/{id:path}", self._show, methods=["GET"]),
         ]
 
     async def _describe(self, _request: Request) -> Response:
         return JSONResponse(self._description)
+
+    async def _generations(self, request: Request) -> Response:
+        return await (self._register(request) if request.method == "POST" else self._list(request))
 
     async def _register(self, request: Request) -> Response:
         token = self._token()

@@ -60,6 +60,12 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _glob(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("expected a path or a pattern such as ids/*.txt")
+    return value
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("expected text")
@@ -109,7 +115,7 @@ class Account(Section):
     rate_limit_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.5
     calls_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     generations: Annotated[list[GenerationIdText], AfterValidator(_no_repeats)] = []
-    generation_files: list[Text] = []
+    generation_files: list[Annotated[Text, AfterValidator(_glob)]] = []
     webhook_secret_env: Text | None = None
     webhook_secret_file: Text | None = None
 

@@ -250,6 +250,44 @@ async def test_run_follows_explains_and_stops_on_sigterm(tmp_path: Path) -> None
     assert KEY not in "\n".join(lines)
 
 
+async def test_run_reloads_on_sighup(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    arguments = (
+        "run",
+        "--config.file",
+        str(path),
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--log.format",
+        "json",
+    )
+    async with started(*arguments) as (process, lines):
+        await until(printed(lines, "following"), "it follows")
+        write_config(
+            tmp_path, [{"name": name, "base_url": DEAD, "api_key": KEY} for name in ("studio", "shop")]
+        )
+        process.send_signal(signal.SIGHUP)
+        await until(printed(lines, "the configuration was reloaded"), "it reloads")
+        path.write_text("accounts: []\n")
+        process.send_signal(signal.SIGHUP)
+        await until(printed(lines, "the configuration is refused"), "it refuses")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    reloaded = json.loads(next(line for line in lines if "was reloaded" in line))
+    assert (reloaded["accounts"], reloaded["added"], reloaded["removed"]) == (2, 1, 0)
+    refused = json.loads(next(line for line in lines if "is refused" in line))
+    assert "expected at least one account" in refused["error"]
+
+
+def test_check_says_which_files_of_ids_are_broken(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("a\nb\n")
+    path = configured(tmp_path, generation_files=["*.txt", "*.json"])
+    done = run("check", "--config.file", str(path))
+    assert "in files: 2" in done.stdout
+    (tmp_path / "bad.json").write_text("[")
+    assert_refused(run("check", "--config.file", str(path)), 2, "bad.json", "1 files of ids cannot be used")
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
