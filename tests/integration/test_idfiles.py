@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
@@ -359,15 +360,31 @@ async def test_a_pipe_is_no_file_of_ids_and_is_not_waited_for(tmp_path: Path) ->
     assert files.broken == 1
 
 
+COUNT_BROKEN = """
+import asyncio, pathlib, sys
+from exporter.clock import SystemClock
+from exporter.heartbeat import Heartbeat
+from exporter.idfiles import IdFiles
+clock = SystemClock()
+folder, *globs = sys.argv[1:]
+files = IdFiles("studio", pathlib.Path(folder), globs, clock, Heartbeat(clock), settle=0.0)
+asyncio.run(files.read())
+print(files.broken, file=sys.stderr)
+"""
+
+
 async def test_what_may_not_be_read_is_broken(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\n")
     (tmp_path / "a.txt").chmod(0)
     (tmp_path / "ids").mkdir(0)
-    if os.access(tmp_path / "a.txt", os.R_OK):
-        pytest.skip("this user may read everything")
-    files = id_files(tmp_path, ["*.txt", "ids/*.txt"], settle=0.0)
-    await files.read()
-    assert files.broken == 2
+    # Root may read everything, but for a process that gave its capabilities up.
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    counting = await asyncio.create_subprocess_exec(
+        *powerless, sys.executable, "-c", COUNT_BROKEN, str(tmp_path), "*.txt", "ids/*.txt",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await counting.communicate()
+    assert said.decode().split() == ["2"]
 
 
 async def test_what_lay_there_before_the_start_need_not_settle(tmp_path: Path) -> None:
