@@ -1,6 +1,7 @@
 """Builds everything from a configuration and connects it; the only module that sees the whole of both."""
 
 import asyncio
+import os
 import platform
 import random
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from exporter.client import Client
 from exporter.clock import MICROS, Clock, SystemClock
 from exporter.collector import Collector
 from exporter.config import Account, Config
+from exporter.exemplars import Exemplars
 from exporter.follower import Follower
 from exporter.heartbeat import Heartbeat
 from exporter.instruments import Instruments
@@ -24,6 +26,9 @@ from exporter.poller import ASSUMED_CALLS_PER_MINUTE, Poller
 from exporter.serving import serve
 from exporter.standing import Standing
 from exporter.store import Database, Store
+from exporter.store.reading import DueSpans
+from exporter.tracing import Delivery, Sender, choose, open_sender, server_of, trace_of
+from exporter.tracing.spans import Trace
 from exporter.values import AccountName, GenerationId, NewGeneration, Source
 from exporter.web import Pages
 
@@ -40,21 +45,28 @@ class App:
     """One running exporter. `clock` is the time it lives in, which a demo or a test lets run faster."""
 
     def __init__(self, config: Config, database: Database, clock: Clock | None = None) -> None:
-        """`database` must be the one that `config.state` names, opened as its owner. `run` closes it."""
+        """`database` must be the one that `config.state` names, opened as its owner. `run` closes it. Raises
+        ConfigError where the `OTEL_*` variables make no sense, and StoreError."""
         self._config = config
         self._clock = clock or SystemClock()
         self._heartbeat = Heartbeat(SystemClock())
         self._instruments = Instruments(VERSION, platform.python_version())
         self._database = database
+        tracing = choose(config.tracing, os.environ)
+        self._sender = open_sender(tracing, VERSION) if tracing.traced else None
         metrics = config.metrics
         self._ledger = Ledger(metrics.duration_buckets, metrics.max_models, metrics.max_failure_reasons)
         self._store = Store(
-            database, self._ledger, self._clock, self._instruments, self._heartbeat, traced=False
+            database, self._ledger, self._clock, self._instruments, self._heartbeat, traced=tracing.traced
         )
+        self._instruments.watch_pending_spans(lambda: self._store.spans_pending)
+        self._exemplars = Exemplars(self._ledger)
         self._pollers: dict[AccountName, Poller] = {}
         self.ready = asyncio.Event()
         """Set once the state is loaded and the loops run."""
-        collector = Collector(self._instruments.registry, self._ledger, self._pollers, self._clock)
+        collector = Collector(
+            self._instruments.registry, self._ledger, self._pollers, self._exemplars, self._clock
+        )
         self._pages = Pages(collector.collect, self.ready.is_set, self._heartbeat, VERSION)
 
     async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
@@ -75,6 +87,8 @@ class App:
                             client = self._client(account)
                             clients.append(client)
                             await self._start(account, client, loops)
+                        if self._sender is not None:
+                            loops.create_task(self._delivery(self._sender).run())
                         self._instruments.config_loaded(self._clock.now_us(), len(self._pollers))
                         self.ready.set()
                         _log.info("following", accounts=len(self._pollers))
@@ -104,6 +118,31 @@ class App:
         await poller.load()
         self._pollers[name] = poller
         loops.create_task(poller.run())
+
+    def _delivery(self, sender: Sender) -> Delivery:
+        return Delivery(
+            self._store,
+            sender,
+            self._trace,
+            lambda: all(poller.catalogue.knows_models for poller in self._pollers.values()),
+            self._exemplars.arrived,
+            self._clock,
+            self._heartbeat,
+            self._instruments,
+            random.Random(),
+        )
+
+    def _trace(self, due: DueSpans) -> Trace:
+        generation = due.generation
+        poller = self._pollers.get(generation.account)
+        urls = {AccountName(account.name): account.base_url for account in self._config.accounts}
+        url = urls.get(generation.account)
+        return trace_of(
+            generation,
+            poller.catalogue.category(generation.model) if poller and generation.model else None,
+            server_of(url) if url else None,
+            due.output_urls,
+        )
 
     def _client(self, account: Account) -> Client:
         return Client(

@@ -1,5 +1,7 @@
 """The metrics about the exporter itself: counted since it started, on the client library's instruments."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -56,6 +58,21 @@ class Instruments:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
+        self._spans_exported = Counter(
+            "vivix_exporter_spans_exported",
+            "Spans that the receiver has taken.",
+            registry=registry,
+        )
+        self._span_export_failures = Counter(
+            "vivix_exporter_span_export_failures",
+            "Attempts to deliver a batch of spans that failed; what it held is tried again.",
+            registry=registry,
+        )
+        self._spans_pending = Gauge(
+            "vivix_exporter_spans_pending",
+            "Spans of generations that have ended, waiting in the state to be delivered; 0 without tracing.",
+            registry=registry,
+        )
         self._store_errors = Counter(
             "vivix_exporter_store_errors",
             "Writes to the state that failed; what they held is tried again.",
@@ -104,6 +121,16 @@ class Instruments:
         self._reload_successful.set(1)
         self._reload_success_time.set(at_us / MICROS)
         self._accounts_owned.set(accounts)
+
+    def spans_exported(self, spans: int) -> None:
+        self._spans_exported.inc(spans)
+
+    def span_export_failed(self) -> None:
+        self._span_export_failures.inc()
+
+    def watch_pending_spans(self, count: Callable[[], float]) -> None:
+        """Ask `count` for the spans that wait, at each scrape."""
+        self._spans_pending.set_function(count)
 
     def store_write(self, seconds: float) -> None:
         self._store_seconds.observe(seconds)

@@ -74,6 +74,8 @@ class Observation:
     outputs: int | None = None
     reason: str | None = None
     message: str | None = None
+    output_urls: tuple[str, ...] = field(default=(), repr=False)
+    """Empty unless capturing them is configured: whoever reads one can fetch the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,11 @@ class Generation:
     def followed(self) -> bool:
         """Whether it still needs looking at."""
         return self.end is None and self.drop is None
+
+    @property
+    def spans(self) -> int:
+        """How many spans its trace has: its own, and two for its parts where their border was seen."""
+        return 1 if self.processing_us is None else 3
 
 
 @dataclass(frozen=True, slots=True)
