@@ -215,11 +215,13 @@ class Transaction(Reading):
         )
         closed = any(isinstance(fact, Ended | Dropped) for fact in after.facts)
         if self._traced and closed and generation.created_us is not None:
-            due_us = generation.end.at_us if generation.end else at_us
-            self._enter_spans(generation, due_us, output_urls)
+            self._enter_spans(generation, output_urls)
 
-    def _enter_spans(self, generation: Generation, due_us: int, output_urls: Sequence[str]) -> None:
-        values = {"due_us": due_us, "output_urls": json.dumps(output_urls) if output_urls else None}
+    def _enter_spans(self, generation: Generation, output_urls: Sequence[str]) -> None:
+        values = {
+            "due_us": generation.ended_us,
+            "output_urls": json.dumps(output_urls) if output_urls else None,
+        }
         moved = self._connection.execute(update(outbox).where(_in_outbox(generation)).values(values))
         if not moved.rowcount:
             key = {"account": generation.account, "id": generation.id}

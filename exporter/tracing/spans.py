@@ -80,7 +80,7 @@ def trace_of(
 ) -> Trace:
     """The spans of a generation that has ended, or was dropped, and whose creation is known. `category` is
     its model's. Raises ValueError where there is nothing to make a span of."""
-    created_us, ended_us = generation.created_us, _ended_us(generation)
+    created_us, ended_us = generation.created_us, generation.ended_us
     if created_us is None or ended_us is None:
         raise ValueError(f"generation {generation.id} has no beginning or no end")
     ended_us = max(created_us, ended_us)
@@ -103,16 +103,6 @@ def trace_of(
         root=root,
         children=_children(generation, created_us, ended_us),
     )
-
-
-def _ended_us(generation: Generation) -> int | None:
-    """When its span ends: `duration_ms` is more precise than the whole seconds of `completed_at`."""
-    end, drop = generation.end, generation.drop
-    if end is None:
-        return drop.at_us if drop is not None else None
-    if end.duration_us is not None and generation.created_us is not None:
-        return generation.created_us + end.duration_us
-    return end.at_us
 
 
 def _children(generation: Generation, created_us: int, ended_us: int) -> tuple[Span, ...]:

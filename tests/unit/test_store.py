@@ -218,7 +218,7 @@ async def test_a_generation_whose_span_is_due_is_not_forgotten(open_store: Open)
         await state.store.write(observe(look(Status.COMPLETED)))
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 0
         due = await state.store.write(lambda tx: tx.due_spans(10))
-        assert [g.id for g in due] == ["g"]
+        assert [one.generation.id for one in due] == ["g"]
         await state.store.write(lambda tx: tx.tick_off_spans(due))
         assert await state.store.write(lambda tx: tx.count_due_spans()) == 0
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 1
