@@ -224,6 +224,65 @@ async def test_a_generation_whose_span_is_due_is_not_forgotten(open_store: Open)
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 1
 
 
+async def test_spans_are_counted_as_they_become_due_and_arrive_and_after_a_restart(open_store: Open) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g", "h"))
+        await state.store.write(observe(look(Status.PROCESSING)))
+        assert not state.store.spans_due.is_set()
+        await state.store.write(observe(look(Status.COMPLETED)))
+        await state.store.write(observe(look(Status.FAILED), GenerationId("h")))
+        assert state.store.spans_due.is_set()
+        assert state.store.spans_pending == 3 + 1
+    async with open_store() as state:
+        assert state.store.spans_pending == 3 + 1
+        [due, _] = await state.store.write(lambda tx: tx.due_spans(10))
+        await state.store.write(lambda tx: tx.tick_off_spans([due, due]))
+        assert state.store.spans_pending == (1 if due.generation.spans == 3 else 3)
+
+
+async def test_an_end_that_is_seen_while_the_drop_s_span_is_exported_is_exported_too(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        [generation] = await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.PENDING)))
+        await state.store.write(lambda tx: tx.drop(generation, DropReason.GAVE_UP, 30 * S, "still pending"))
+        under_way = await state.store.write(lambda tx: tx.due_spans(10))
+        await state.store.write(observe(look(Status.COMPLETED, 40 * S)))
+        await state.store.write(lambda tx: tx.tick_off_spans(under_way))
+        [due] = await state.store.write(lambda tx: tx.due_spans(10))
+        assert due.generation.end is not None
+        assert state.store.spans_pending == 1
+        await state.store.write(lambda tx: tx.tick_off_spans([due]))
+        assert state.store.spans_pending == 0
+
+
+async def test_output_urls_are_kept_only_as_long_as_a_span_waits(open_store: Open, tmp_path: Path) -> None:
+    url = "https://pub.example/secret.jpg"
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(replace(look(Status.COMPLETED), output_urls=(url,))))
+        [due] = await state.store.write(lambda tx: tx.due_spans(10))
+        assert due.output_urls == (url,)
+        assert url not in repr(due)
+        await state.store.write(lambda tx: tx.tick_off_spans([due]))
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        assert url not in "\n".join(connection.iterdump())
+
+
+async def test_spans_left_by_an_earlier_configuration_wait_and_go_with_their_generation(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.COMPLETED)))
+    async with open_store(traced=False) as state:
+        assert state.store.spans_pending == 0
+        assert await state.store.write(lambda tx: tx.count_due_spans()) == 1
+        assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 1
+        assert await state.store.write(lambda tx: tx.count_due_spans()) == 0
+
+
 async def test_without_tracing_no_span_piles_up(open_store: Open) -> None:
     async with open_store(traced=False) as state:
         await state.store.write(discover("g"))
