@@ -152,6 +152,7 @@ class App:
             self._clock,
             self._instruments,
             VERSION,
+            capture_output_urls=self._config.tracing.capture_output_urls and self._sender is not None,
         )
 
     def _poller(self, account: Account, client: Client) -> Poller:

@@ -1,6 +1,7 @@
 """The command line: options in, exit status out."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -24,6 +25,7 @@ from exporter.serving import bound_address, parse_address
 from exporter.serving import listen as listen_on
 from exporter.simulator.faults import Faults
 from exporter.store import Database
+from exporter.tracing import choose
 from exporter.values import GenerationId
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -126,6 +128,7 @@ def run(config_file: Path, web_listen_address: tuple[str, ...], log_level: str, 
 def check(config_file: Path, online: bool) -> None:
     """Validate the configuration, and say what is wrong with it."""
     config = load_config(config_file)
+    choose(config.tracing, os.environ)
     ids = sum(len(account.generations) for account in config.accounts)
     names = ", ".join(account.name for account in config.accounts)
     click.echo(f"{config_file}: valid; accounts: {names}; generations listed: {ids}")

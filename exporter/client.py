@@ -4,7 +4,7 @@ import asyncio
 import email.utils
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -26,6 +26,7 @@ from exporter.payload import (
     parse_json,
     parse_message,
     parse_models,
+    parse_output_urls,
     parse_plan,
 )
 from exporter.values import AccountName, GenerationId, Observation
@@ -79,13 +80,17 @@ class Client:
         clock: Clock,
         meter: ClientMeter,
         version: str,
+        *,
+        capture_output_urls: bool = False,
     ) -> None:
-        """`timeout` is in seconds, for a whole call. Must be created inside a running event loop."""
+        """`timeout` is in seconds, for a whole call. Without `capture_output_urls`, observations do not say
+        where outputs are. Must be created inside a running event loop."""
         self._account = account
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._clock = clock
         self._meter = meter
+        self._capture_output_urls = capture_output_urls
         self._authorization = ""
         self._http = httpx.AsyncClient(
             transport=AiohttpTransport(client=_session),
@@ -108,8 +113,14 @@ class Client:
         return await self._get(
             Endpoint.GENERATION,
             f"/api/v1/generations/{quote(id, safe='')}",
-            lambda payload: parse_generation(payload, id, self._clock.now_us()),
+            lambda payload: self._observation(payload, id),
         )
+
+    def _observation(self, payload: Json, id: GenerationId) -> Observation:
+        observation = parse_generation(payload, id, self._clock.now_us())
+        if self._capture_output_urls:
+            return replace(observation, output_urls=parse_output_urls(payload))
+        return observation
 
     async def plan(self) -> Reply[Plan]:
         """The account's plan and wallet. Raises ApiError."""

@@ -17,6 +17,8 @@ MAX_TEXT = 128
 """Characters of a model's or reason's name; what is longer is no name."""
 MAX_MESSAGE = 500
 """Characters kept of a message."""
+MAX_URL, MAX_URLS = 2_048, 100
+"""Characters of an output's URL, and how many of a generation are kept."""
 
 _MAX_CREDITS = 1e12
 _MAX_MILLIS = 1e12  # some 30 years
@@ -88,6 +90,14 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observat
     )
 
 
+def parse_output_urls(payload: Json) -> tuple[str, ...]:
+    """Where the outputs are. Whoever reads one can fetch the picture, so only who is asked to reads them."""
+    urls = payload.get("output_urls")
+    several = urls if isinstance(urls, list) else []
+    found = [url for url in several if _is_url(url)] or [payload.get("output_url")]
+    return tuple(str(url) for url in found if _is_url(url))[:MAX_URLS]
+
+
 def parse_plan(payload: Json) -> Plan:
     """The answer of `/api/v1/credits`. Raises PayloadError where no field of it can be used."""
     limits = payload.get("rate_limit")
@@ -154,6 +164,10 @@ def _text(value: object) -> str | None:
         return None
     text = value.strip()
     return text if 0 < len(text) <= MAX_TEXT and text.isprintable() else None
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_URL and value.isprintable()
 
 
 def _number(value: object, low: float, high: float) -> float | None:

@@ -156,10 +156,13 @@ class Delivery:
 
     async def _send(self, traces: Sequence[Trace]) -> Sent:
         sending = asyncio.ensure_future(_on_thread(lambda: self._sender.send(traces)))
-        while not sending.done():
-            self._heartbeat.beat(_LOOP)
-            await asyncio.wait({sending}, timeout=BEAT)
-        return sending.result()
+        try:
+            while not sending.done():
+                self._heartbeat.beat(_LOOP)
+                await asyncio.wait({sending}, timeout=BEAT)
+            return sending.result()
+        finally:
+            sending.cancel()
 
     def _delivered(self, due: Sequence[DueSpans], sent: Sent) -> None:
         trouble = self._trouble

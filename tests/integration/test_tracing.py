@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import random
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from exporter.clock import MICROS, ScaledClock, SystemClock
 from exporter.config import load_config
 from exporter.ledger import Ledger
 from exporter.simulator.accounts import SimulatedAccount
-from exporter.simulator.answers import OUTPUT_HOST
+from exporter.simulator.answers import OUTPUT_HOST, output_urls
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.generation import Generation
 from exporter.simulator.http import create_app
@@ -33,6 +35,7 @@ from support.collector import (
     attributes_of,
     collector,
     garbage,
+    grpc_collector,
     partial,
     slow,
     status,
@@ -392,6 +395,40 @@ async def test_a_generation_joins_the_trace_of_its_caller_where_that_is_recorded
     assert hashed(ids[1], "generation") not in otlp.spans
     assert all(span.trace_id.hex() != ids[1].replace("-", "") for span in otlp.spans.values())
     assert ids[1].replace("-", "") not in text
+
+
+async def test_spans_arrive_over_grpc_too_however_late_the_collector_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path)
+    scene.submit(12)
+    port = free_port()
+    async with serve(create_app(scene.api)) as address:
+        monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        async with exporter(scene.configure(address.url), scene.clock) as running:
+            async with asyncio.timeout(PATIENCE):
+                while not (await running.scrape()).sum("vivix_exporter_span_export_failures_total"):
+                    await asyncio.sleep(0.02)
+            async with grpc_collector(port) as otlp:
+                await until_delivered(running)
+    assert {id: seen(span) for id, span in otlp.spans.items()} == scene.expected()
+
+
+async def test_output_urls_are_told_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(tmp_path, failure_ratio=0.0)
+    scene.submit(5)
+    async with serve(create_app(scene.api)) as address, collector() as otlp:
+        monkeypatch.setenv(ENDPOINT, otlp.url)
+        path = scene.configure(address.url, tracing={"capture_output_urls": True})
+        async with exporter(path, scene.clock) as running:
+            await until_delivered(running)
+    told = [attributes_of(span).get("vivix.output.urls") for span in otlp.spans.values() if span.kind == 3]
+    true = [output_urls(one) for one in scene.api.world]
+    assert sorted(told, key=str) == sorted(true, key=str)
+    with closing(sqlite3.connect(load_config(path).state_path)) as connection:
+        assert OUTPUT_HOST not in "\n".join(connection.iterdump())
 
 
 async def test_without_tracing_nothing_is_sent_and_nothing_piles_up(

@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import grpc  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -76,6 +81,31 @@ async def collector(port: int = 0) -> AsyncIterator[Collector]:
         yield one
 
 
+class _GrpcService(TraceServiceServicer):
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    async def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:
+        received = _of(request, {}, b"")
+        self._collector.requests.append(received)
+        self._collector.take(received)
+        return ExportTraceServiceResponse()
+
+
+@asynccontextmanager
+async def grpc_collector(port: int) -> AsyncIterator[Collector]:
+    """One that speaks gRPC and takes everything."""
+    one = Collector(f"http://127.0.0.1:{port}")
+    server = grpc.aio.server()
+    add_TraceServiceServicer_to_server(_GrpcService(one), server)  # type: ignore[no-untyped-call]
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield one
+    finally:
+        await server.stop(None)
+
+
 def value_of(value: AnyValue) -> object:
     """An attribute's value."""
     kind = value.WhichOneof("value")
@@ -140,11 +170,14 @@ async def _received(request: Request) -> Received:
             body = gzip.decompress(body)
         case "deflate":
             body = zlib.decompress(body)
-    message = ExportTraceServiceRequest.FromString(body)
+    return _of(ExportTraceServiceRequest.FromString(body), dict(request.headers), body)
+
+
+def _of(message: ExportTraceServiceRequest, headers: dict[str, str], body: bytes) -> Received:
     resource: dict[str, object] = {}
     spans: list[Span] = []
     for one in message.resource_spans:
         resource |= {pair.key: value_of(pair.value) for pair in one.resource.attributes}
         for scope in one.scope_spans:
             spans.extend(scope.spans)
-    return Received(tuple(spans), resource, dict(request.headers), body)
+    return Received(tuple(spans), resource, headers, body)

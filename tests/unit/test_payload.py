@@ -15,6 +15,7 @@ from exporter.payload import (
     parse_generation,
     parse_json,
     parse_models,
+    parse_output_urls,
     parse_plan,
     parse_time,
 )
@@ -214,3 +215,21 @@ def test_models_without_a_slug_are_left_out() -> None:
     )
     with pytest.raises(PayloadError):
         parse_models({"models": "none"})
+
+
+@pytest.mark.parametrize(
+    ("payload", "urls"),
+    [
+        ({"output_url": "a", "output_urls": ["a", "b"]}, ("a", "b")),
+        ({"output_url": "a"}, ("a",)),
+        ({"output_url": "a", "output_urls": []}, ("a",)),
+        ({"output_url": None, "output_urls": None}, ()),
+        ({"output_url": 5, "output_urls": ["", 7, "x\n", "y" * 5_000, "b"]}, ("b",)),
+        ({"output_urls": ["a"] * 1_000}, ("a",) * 100),
+    ],
+)
+def test_where_outputs_are_is_read_by_who_wants_to_know(
+    payload: dict[str, object], urls: tuple[str, ...]
+) -> None:
+    assert parse_output_urls(payload) == urls
+    assert parse_generation(payload | {"status": "completed"}, ID, at_us=7).output_urls == ()

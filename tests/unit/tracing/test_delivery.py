@@ -1,6 +1,7 @@
 """Emptying the outbox: in order, once the receiver has it, and what a failure leads to."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -212,7 +213,7 @@ async def test_pauses_grow_and_a_longer_one_is_granted_where_asked_for(scene: Sc
     scene.receiver.answer = refuse
     async with scene.running():
         await until(lambda: len(times) == 6, "it is tried again")
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     for least, pause in zip((0.5, 1.0, 2.0, 4.0, 500.0), pauses, strict=True):
         assert pause >= least
 
