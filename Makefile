@@ -35,6 +35,7 @@ format: $(VENV)/.dev
 ## bench: measurements, each in one run
 bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_cadence.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
 
 ## constraints: renew the locked versions of the development environment
 constraints:

@@ -8,19 +8,29 @@ on average, so c = E[h(T)^-1/2] / (2 lag) makes the mean delay the lag aimed at.
 
 from exporter.hazard import Hazard
 
+NET_SHARE = 0.97
+"""Share of a model's generations that have ended before the safety net behind webhooks looks."""
+NET_EARLIEST, NET_LATEST = 300.0, 1800.0
+"""Seconds of age between which it looks first: a delivery may come late, and the net is to be rare; yet a
+lost one should not go unnoticed for hours where little is known of a model."""
+
 
 class Cadence:
     """The learnt schedules of one account's models. Everything is in seconds."""
 
     def __init__(self, target_lag: float, min_interval: float, max_interval: float, max_models: int) -> None:
         """At most `max_models` models are learnt each by itself; further ones are learnt together."""
-        self._target_lag = target_lag
-        self._min_interval = min_interval
-        self._max_interval = max_interval
+        self.aim(target_lag, min_interval, max_interval)
         self._max_models = max_models
         self._hazards: dict[str, Hazard] = {}
         self._others = Hazard()
         self._categories: dict[str, str] = {}
+
+    def aim(self, target_lag: float, min_interval: float, max_interval: float) -> None:
+        """Change what is aimed at; what was learnt stays."""
+        self._target_lag = target_lag
+        self._min_interval = min_interval
+        self.max_interval = max_interval
 
     def interval(self, model: str | None, age: float) -> float:
         """The pause until the next look at a generation of this model and age, before any stretching for
@@ -28,7 +38,13 @@ class Cadence:
         hazard = self._hazard(model)
         density = hazard.mean_inverse_sqrt() / (2 * self._target_lag)
         next_look = hazard.age_at(hazard.sqrt_integral(age) + 1 / density)
-        return min(max(next_look - age, self._min_interval), self._max_interval)
+        return min(max(next_look - age, self._min_interval), self.max_interval)
+
+    def net(self, model: str | None, age: float) -> float:
+        """The pause until a safety net looks, where ends are pushed: late enough for it to be rare, and later
+        each time, since who is still in flight then will be for as long again."""
+        usual = self._hazard(model).age_of_share(NET_SHARE)
+        return max(min(max(NET_EARLIEST, 2 * usual), NET_LATEST), 2 * age) - age
 
     def learn(self, model: str | None, duration: float) -> None:
         """A generation of this model took this long from its creation to its end."""

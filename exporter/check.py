@@ -1,4 +1,4 @@
-"""`check --online`: whether each account's key works, by one call."""
+"""`check`: whether the files of ids can be read, and with `--online` whether each account's key works."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,8 @@ from exporter.client import Client, Endpoint
 from exporter.clock import MICROS, SystemClock
 from exporter.config import Config
 from exporter.errors import ApiError, ConfigError
+from exporter.heartbeat import Heartbeat
+from exporter.idfiles import IdFiles
 from exporter.values import AccountName
 
 
@@ -18,6 +20,21 @@ class _Unmetered:
 
     def api_error(self, account: AccountName, label: str) -> None:
         pass
+
+
+async def check_files(config: Config) -> int:
+    """How many ids the files of all accounts list. What is wrong with a file is logged; raises ConfigError
+    where there is such a one."""
+    clock = SystemClock()
+    listed = broken = 0
+    for account in config.accounts:
+        name = AccountName(account.name)
+        files = IdFiles(name, config.folder, account.generation_files, clock, Heartbeat(clock), settle=0.0)
+        listed += len(await files.read())
+        broken += files.broken
+    if broken:
+        raise ConfigError(f"{broken} files of ids cannot be used")
+    return listed
 
 
 async def check_online(config: Config) -> Iterator[str]:
@@ -42,7 +59,7 @@ async def check_online(config: Config) -> Iterator[str]:
             calls = plan.calls_per_minute or "an unknown number of"
             well.append(f"account {account.name}: tier {plan.tier or 'unknown'}, {calls} calls a minute")
         finally:
-            await client.aclose()
+            await client.retire()
     if wrong:
         raise ConfigError("\n".join(wrong))
     return iter(well)

@@ -14,15 +14,16 @@ import structlog
 
 from exporter import logs
 from exporter.app import VERSION, App
-from exporter.check import check_online
-from exporter.config import load_config
-from exporter.demo import clock_of, simulated_api
+from exporter.check import check_files, check_online
+from exporter.config import Config, load_config
+from exporter.demo import WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
 from exporter.demo import demo as run_demo
 from exporter.demo import simulate as run_simulator
 from exporter.errors import ConfigError, ExporterError, StateUnusableError
 from exporter.explain import explain as explain_generation
 from exporter.serving import bound_address, parse_address
 from exporter.serving import listen as listen_on
+from exporter.simulator.deliveries import Mishaps
 from exporter.simulator.faults import Faults
 from exporter.store import Database
 from exporter.tracing import choose
@@ -84,6 +85,9 @@ _listen_address = _option(
     metavar="HOST:PORT",
     help="Where to serve; may be given several times.",
 )
+_enable_lifecycle = _option(
+    "--web.enable-lifecycle", is_flag=True, help="Let POST /-/reload reload the configuration."
+)
 _log_level = _option("--log.level", type=click.Choice(logs.LEVELS), default="info", help="The least to log.")
 _log_format = _option("--log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="Its form.")
 _speed = click.option(
@@ -105,9 +109,16 @@ def commands() -> None:
 @commands.command()
 @_config_file
 @_listen_address
+@_enable_lifecycle
 @_log_level
 @_log_format
-def run(config_file: Path, web_listen_address: tuple[str, ...], log_level: str, log_format: str) -> None:
+def run(
+    config_file: Path,
+    web_listen_address: tuple[str, ...],
+    web_enable_lifecycle: bool,
+    log_level: str,
+    log_format: str,
+) -> None:
     """Run the exporter in the foreground, until SIGTERM or SIGINT."""
     logs.set_up(log_level, log_format)
     config = load_config(config_file)
@@ -119,7 +130,20 @@ def run(config_file: Path, web_listen_address: tuple[str, ...], log_level: str, 
         raise
     for listener in listeners:
         _log.info("listening", address=bound_address(listener))
-    _until_signalled(lambda stop: App(config, database).run(listeners, stop))
+    _until_signalled(lambda stop: _run(config, database, config_file, listeners, web_enable_lifecycle, stop))
+
+
+async def _run(
+    config: Config,
+    database: Database,
+    config_file: Path,
+    listeners: Sequence[socket],
+    lifecycle: bool,
+    stop: asyncio.Event,
+) -> None:
+    app = App(config, database, load=lambda: load_config(config_file), lifecycle=lifecycle)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.ask_to_reload)
+    await app.run(listeners, stop)
 
 
 @commands.command()
@@ -127,11 +151,13 @@ def run(config_file: Path, web_listen_address: tuple[str, ...], log_level: str, 
 @click.option("--online", is_flag=True, help="Also ask the API about each account, with its key.")
 def check(config_file: Path, online: bool) -> None:
     """Validate the configuration, and say what is wrong with it."""
+    logs.set_up("warn", "logfmt")
     config = load_config(config_file)
     choose(config.tracing, os.environ)
     ids = sum(len(account.generations) for account in config.accounts)
     names = ", ".join(account.name for account in config.accounts)
-    click.echo(f"{config_file}: valid; accounts: {names}; generations listed: {ids}")
+    in_files = asyncio.run(check_files(config))
+    click.echo(f"{config_file}: valid; accounts: {names}; generations listed: {ids}, in files: {in_files}")
     if online:
         for line in asyncio.run(check_online(config)):
             click.echo(line)
@@ -172,14 +198,20 @@ def demo(
 @commands.command()
 @_option("--listen", default="127.0.0.1:9894", metavar="HOST:PORT", help="Where to serve.")
 @_option("--faults", type=click.Choice(["none", "everything"]), default="none", help="What goes wrong.")
+@_option("--webhook.url", multiple=True, metavar="ACCOUNT=URL", help="Where its webhooks go; repeatable.")
+@_option("--webhook.secret", default=WEBHOOK_SECRET, help="What they are signed with.")
 @_speed
 @_seed
-def simulate(listen: str, faults: str, speed: float, seed: int) -> None:
+def simulate(
+    listen: str, faults: str, webhook_url: tuple[str, ...], webhook_secret: str, speed: float, seed: int
+) -> None:
     """Run the simulated API alone, with faults on request."""
     logs.set_up("info", "logfmt")
     host, port = parse_address(listen)
-    chosen = Faults.everything(seed) if faults == "everything" else Faults.none()
-    api = simulated_api(seed, clock_of(speed), chosen)
+    api = simulated_api(seed, clock_of(speed), Faults.none())
+    if faults == "everything":
+        api.faults, api.mishaps = Faults.everything(seed), Mishaps.everything(seed)
+    deliver_to(api, webhook_url, webhook_secret)
     _until_signalled(lambda stop: run_simulator(api, host or "0.0.0.0", port, stop, click.echo))
 
 

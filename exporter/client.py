@@ -4,7 +4,7 @@ import asyncio
 import email.utils
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -26,7 +26,6 @@ from exporter.payload import (
     parse_json,
     parse_message,
     parse_models,
-    parse_output_urls,
     parse_plan,
 )
 from exporter.values import AccountName, GenerationId, Observation
@@ -80,18 +79,16 @@ class Client:
         clock: Clock,
         meter: ClientMeter,
         version: str,
-        *,
-        capture_output_urls: bool = False,
     ) -> None:
-        """`timeout` is in seconds, for a whole call. Without `capture_output_urls`, observations do not say
-        where outputs are. Must be created inside a running event loop."""
+        """`timeout` is in seconds, for a whole call. Must be created inside a running event loop."""
         self._account = account
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._clock = clock
         self._meter = meter
-        self._capture_output_urls = capture_output_urls
         self._authorization = ""
+        self._under_way = 0
+        self._retired = False
         self._http = httpx.AsyncClient(
             transport=AiohttpTransport(client=_session),
             headers={
@@ -113,14 +110,8 @@ class Client:
         return await self._get(
             Endpoint.GENERATION,
             f"/api/v1/generations/{quote(id, safe='')}",
-            lambda payload: self._observation(payload, id),
+            lambda payload: parse_generation(payload, id, self._clock.now_us()),
         )
-
-    def _observation(self, payload: Json, id: GenerationId) -> Observation:
-        observation = parse_generation(payload, id, self._clock.now_us())
-        if self._capture_output_urls:
-            return replace(observation, output_urls=parse_output_urls(payload))
-        return observation
 
     async def plan(self) -> Reply[Plan]:
         """The account's plan and wallet. Raises ApiError."""
@@ -130,13 +121,16 @@ class Client:
         """The models that the account may use. Raises ApiError."""
         return await self._get(Endpoint.MODELS, "/api/v1/models", parse_models)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+    async def retire(self) -> None:
+        """Make no further call, and close the connections once those under way have ended."""
+        self._retired = True
+        if not self._under_way:
+            await self._http.aclose()
 
     async def _get(self, endpoint: Endpoint, path: str, parse: Callable[[Json], T]) -> Reply[T]:
         started = self._clock.monotonic()
         code = "error"
+        self._under_way += 1
         try:
             response, body = await self._fetch(path)
             code = str(response.status_code)
@@ -153,6 +147,9 @@ class Client:
             raise
         finally:
             self._meter.api_request(self._account, endpoint, code, self._clock.monotonic() - started)
+            self._under_way -= 1
+            if self._retired and not self._under_way:
+                await self._http.aclose()
         return Reply(
             value,
             _whole(response.headers.get("X-RateLimit-Remaining")),

@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.samples import Exemplar
 
+from exporter.account import FollowedAccount
 from exporter.clock import MICROS, Clock
 from exporter.exemplars import Exemplars
 from exporter.families import DURABLES, GAUGES, Durable, Gauge, InFlight, Labels, Snapshot
 from exporter.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Family, Ledger, Series, bucket_cell
-from exporter.poller import Poller
 from exporter.values import UNKNOWN, AccountName, Status
 
 _OVERFLOW = (
@@ -31,19 +31,19 @@ class Collector:
         self,
         registry: CollectorRegistry,
         ledger: Ledger,
-        pollers: Mapping[AccountName, Poller],
+        accounts: Mapping[AccountName, FollowedAccount],
         exemplars: Exemplars,
         clock: Clock,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
-        self._pollers = pollers
+        self._accounts = accounts
         self._exemplars = exemplars
         self._clock = clock
 
     def collect(self) -> list[Metric]:
         """All families, in the order of the contract's table, then the exporter's own."""
-        snapshots = [self._snapshot(poller) for poller in self._pollers.values()]
+        snapshots = [self._snapshot(account) for account in self._accounts.values()]
         return [
             *(self._durable(durable) for durable in DURABLES),
             *(self._gauge(gauge, snapshots) for gauge in GAUGES),
@@ -60,7 +60,7 @@ class Collector:
 
     def _durable(self, durable: Durable) -> Metric:
         labels = ("account", *durable.labels)
-        shown = [series for account in self._pollers for series in self._started(account, durable.family)]
+        shown = [series for account in self._accounts for series in self._started(account, durable.family)]
         if durable.family not in HISTOGRAMS:
             counter = CounterMetricFamily(durable.name, durable.help, labels=labels)
             for series, cells in shown:
@@ -112,12 +112,13 @@ class Collector:
     def _overflow(self) -> Metric:
         name, text = _OVERFLOW
         family = CounterMetricFamily(name, text, labels=("account", "label"))
-        for account in self._pollers:
+        for account in self._accounts:
             for label in ("model", "reason"):
                 family.add_metric((account, label), self._ledger.overflow[account, label])
         return family
 
-    def _snapshot(self, poller: Poller) -> Snapshot:
+    def _snapshot(self, account: FollowedAccount) -> Snapshot:
+        poller = account.poller
         now, now_us = self._clock.monotonic(), self._clock.now_us()
         in_flight = InFlight()
         for model in self._ledger.known_models(poller.account):
@@ -135,7 +136,7 @@ class Collector:
             since_us = generation.created_us or generation.discovered_us
             age = max(0.0, (now_us - since_us) / MICROS)
             in_flight.oldest[model, status] = max(age, in_flight.oldest.get((model, status), 0.0))
-        return Snapshot(poller, in_flight, poller.catalogue.plan(now), now)
+        return Snapshot(poller, account.sources.broken_files, in_flight, poller.catalogue.plan(now), now)
 
 
 def _without_created(metric: Metric) -> Metric:

@@ -13,13 +13,17 @@ import yaml
 from exporter.app import App
 from exporter.clock import MICROS, Clock, ScaledClock, SystemClock
 from exporter.config import parse_config
+from exporter.errors import ConfigError
 from exporter.serving import bound_address
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
+from exporter.simulator.deliverer import Deliverer, delivering
+from exporter.simulator.deliveries import Kind, Mishaps
 from exporter.simulator.faults import Faults
 from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
+from exporter.simulator.webhooks import Endpoint
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
 from exporter.store import Database
@@ -32,6 +36,14 @@ ACCOUNTS = (
 )
 PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
 """What the demo's applications submit: somewhat less than the plans render."""
+WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
+"""Signs the simulated vendor's deliveries where no other secret is given. Public, and so no secret at all."""
+WITH_WEBHOOKS = "studio"
+"""The account whose ends are also delivered by webhook."""
+WEBHOOK_MISHAPS = {Kind.LOST: 0.01, Kind.DOUBLED: 0.02, Kind.FORGED: 0.01}
+REGISTRATION_TOKEN = "demo"  # noqa: S105
+"""Lets a visitor register ids with the demo."""
+_SECRET_FILE, _TOKEN_FILE = "webhook.secret", "registration.token"
 BACKLOG = 60
 """Generations of each account that ended before the demo began."""
 _BACKLOG_SPAN = 6 * 3600
@@ -48,14 +60,36 @@ def simulated_api(seed: int, clock: Clock, faults: Faults) -> SimulatedApi:
     return SimulatedApi(World(seed, ACCOUNTS), clock, faults)
 
 
+def deliver_to(api: SimulatedApi, urls: Sequence[str], secret: str) -> None:
+    """Let webhooks go to `urls`, each written ACCOUNT=URL. Raises ConfigError for any that makes no sense."""
+    endpoints: dict[str, list[Endpoint]] = {}
+    try:
+        for written in urls:
+            account, equals, url = written.partition("=")
+            if not equals:
+                raise ValueError(
+                    f"{written!r} is not ACCOUNT=URL, such as {ACCOUNTS[0].name}=http://localhost/"
+                )
+            endpoints.setdefault(account, []).append(Endpoint(url, secret))
+        for account, listed in endpoints.items():
+            api.endpoints.set(account, listed)
+    except ValueError as error:
+        raise ConfigError(f"webhooks: {error}") from error
+
+
 async def simulate(
     api: SimulatedApi, host: str, port: int, stop: asyncio.Event, tell: Callable[[str], None]
 ) -> None:
-    """Serve the simulated API alone until `stop` is set; `tell` is told where. Raises ListenError."""
-    async with serve(create_app(api), host, port) as address:
+    """Serve the simulated API and deliver its webhooks until `stop` is set; `tell` is told where. Raises
+    ListenError."""
+    async with serve(create_app(api), host, port) as address, delivering(api):
         tell(f"Simulated Vivix API at {address.url}")
         for account in ACCOUNTS:
             tell(f"  account {account.name} ({account.tier}): key {account.key}")
+            for endpoint in api.endpoints.of(account.name):
+                public = endpoint.secret == WEBHOOK_SECRET
+                signed = f"signed with {endpoint.secret}" if public else "signed with the given secret"
+                tell(f"    webhooks to {endpoint.url}, {signed}")
         await stop.wait()
 
 
@@ -65,7 +99,12 @@ async def demo(
     """Run all three until `stop` is set; `tell` is told what to open. State goes to a temporary folder."""
     clock = clock_of(speed)
     api = simulated_api(seed, clock, Faults.none())
+    api.mishaps = Mishaps(seed, WEBHOOK_MISHAPS)
+    receiver = f"http://{bound_address(listeners[0])}/webhooks/{WITH_WEBHOOKS}"
+    deliver_to(api, [f"{WITH_WEBHOOKS}={receiver}"], WEBHOOK_SECRET)
     with tempfile.TemporaryDirectory(prefix="vivix-exporter-demo-") as folder:
+        (Path(folder) / _SECRET_FILE).write_text(WEBHOOK_SECRET)
+        (Path(folder) / _TOKEN_FILE).write_text(REGISTRATION_TOKEN)
         async with serve(create_app(api)) as address:
             text = yaml.safe_dump(_configuration(api, address.url, clock.now_us()))
             config = parse_config(text, Path(folder) / "config.yaml")
@@ -74,6 +113,8 @@ async def demo(
             for listener in listeners:
                 tell(f"Exporter at            http://{bound_address(listener)}/")
                 tell(f"Metrics at             http://{bound_address(listener)}/metrics")
+            tell(f"Webhooks come in for   {WITH_WEBHOOKS}")
+            tell(f"Registration token     {REGISTRATION_TOKEN}")
             tell("Stop with Ctrl-C.")
 
             async def register(account: str, id: str) -> None:
@@ -111,6 +152,7 @@ async def _submit(
     register: Callable[[str, str], Awaitable[None]],
 ) -> None:
     async with asyncio.TaskGroup() as applications:
+        applications.create_task(Deliverer(api).run())
         for account in ACCOUNTS:
             workload = Workload(
                 base_url,
@@ -132,10 +174,16 @@ def _configuration(api: SimulatedApi, base_url: str, now_us: int) -> dict[str, o
     for account in ACCOUNTS:
         ages = sorted((rng.uniform(600, _BACKLOG_SPAN) for _ in range(BACKLOG)), reverse=True)
         ids = [_ended(api.world, account.name, now_us - round(age * MICROS), now_us, rng) for age in ages]
-        accounts.append(
-            {"name": account.name, "base_url": base_url, "api_key": account.key, "generations": ids}
-        )
-    return {"accounts": accounts}
+        configured: dict[str, object] = {
+            "name": account.name,
+            "base_url": base_url,
+            "api_key": account.key,
+            "generations": ids,
+        }
+        if account.name == WITH_WEBHOOKS:
+            configured["webhook_secret_file"] = _SECRET_FILE
+        accounts.append(configured)
+    return {"accounts": accounts, "web": {"registration_token_file": _TOKEN_FILE}}
 
 
 def _ended(world: World, account: str, created_us: int, now_us: int, rng: random.Random) -> str:

@@ -12,6 +12,10 @@ class ConfigError(ExporterError):
     """The configuration, or a file it names, cannot be used. The text may hold several lines."""
 
 
+class IdFileError(ExporterError):
+    """A file of ids cannot be used. The text says what is wrong and where, but not with which file."""
+
+
 class ListenError(ExporterError):
     """An address could not be listened on."""
 

@@ -29,6 +29,7 @@ class Snapshot:
     """One account at the moment of a scrape; `now` is monotonic."""
 
     poller: Poller
+    broken_files: int
     in_flight: InFlight
     plan: Plan | None
     now: float
@@ -159,6 +160,12 @@ GAUGES = (
         "1, with category and creator of each model that the account may use.",
         ("model", "category", "creator"),
         lambda s: [((m.slug, m.category, m.creator), 1) for m in s.poller.catalogue.models(s.now)],
+    ),
+    Gauge(
+        "vivix_generation_files_broken",
+        "Files of ids that cannot be read at present; what they last listed still holds.",
+        (),
+        _one(lambda s: s.broken_files),
     ),
     Gauge(
         "vivix_exporter_poll_budget_calls_per_minute",

@@ -3,8 +3,9 @@
 Polls and webhooks both end here as observations. Memory is changed after the commit, from what was committed.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -13,8 +14,9 @@ from exporter import transition
 from exporter.agenda import Agenda
 from exporter.cadence import Cadence
 from exporter.clock import MICROS, Clock
+from exporter.reliance import PATIENCE_US, Reliance
 from exporter.store import Store
-from exporter.store.transaction import CHUNK
+from exporter.store.transaction import CHUNK, Entered
 from exporter.traceid import trace_id
 from exporter.values import (
     AccountName,
@@ -42,6 +44,15 @@ class FollowerMeter(Protocol):
 
     def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None: ...
     def api_error(self, account: AccountName, label: str) -> None: ...
+    def webhook_missed(self, account: AccountName) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Where an id is listed, with the caller's trace context where the list gives one."""
+
+    source: Source
+    traceparent: str | None = None
 
 
 @dataclass(slots=True)
@@ -65,17 +76,18 @@ class Follower:
         cadence: Cadence,
         clock: Clock,
         meter: FollowerMeter,
-        max_interval: float,
+        reliance: Reliance,
     ) -> None:
-        """`max_interval` is the longest pause between two looks at one generation, in seconds."""
         self.account = account
         self.agenda = Agenda()
         self.cadence = cadence
         self._store = store
         self._clock = clock
         self._meter = meter
-        self._max_interval = max_interval
+        self.reliance = reliance
         self._followed: dict[GenerationId, _Followed] = {}
+        self._listed: set[GenerationId] = set()
+        self._listing = asyncio.Lock()
         self._order = 0
         self._strange: set[str] = set()
 
@@ -97,26 +109,59 @@ class Follower:
         since_us = followed.generation.created_us or followed.generation.discovered_us
         return max(0.0, (self._clock.now_us() - since_us) / MICROS)
 
-    async def load(self, listed: Sequence[GenerationId]) -> None:
-        """Take up what the store holds for the account, and the ids that its configuration lists."""
+    async def load(self) -> None:
+        """Take up what the store holds for the account. Raises StoreError."""
         account = self.account
-        for start in range(0, len(listed), CHUNK):
-            await self._enter(
-                Source.CONFIG, [NewGeneration(id) for id in listed[start : start + CHUNK]], listed=True
-            )
-        await self._store.write(lambda tx: tx.unlist(account, set(listed)))
-        recent = await self._store.write(lambda tx: tx.recent_durations(account, RECENT))
+        recent = await self._store.read(lambda reading: reading.recent_durations(account, RECENT))
         for model, duration_us in recent:
             self.cadence.learn(model, duration_us / MICROS)
-        for generation in await self._store.write(lambda tx: tx.followed(account)):
+        self._listed = await self._store.read(lambda reading: reading.listed(account))
+        for generation in await self._store.read(lambda reading: reading.followed(account)):
             self._follow(generation)
 
-    async def discover(self, source: Source, new: Sequence[NewGeneration]) -> list[Generation]:
-        """Enter ids into the store and follow those that were new. Raises StoreError."""
-        entered = await self._enter(source, new, listed=False)
-        for generation in entered:
+    async def list(self, wanted: Mapping[GenerationId, Listed], *, whole: bool) -> None:
+        """Follow the `wanted` ids. Where these are the `whole` list, one that is listed no more is not looked
+        at again, unless it was handed over for good; it stays counted. Raises StoreError, after which part of
+        it may have been done; doing it again does the rest."""
+        async with self._listing:
+            gone = self._listed - wanted.keys() if whole else set()
+            new = [id for id in wanted if id not in self._listed]
+            for start in range(0, len(new), CHUNK):
+                chunk = new[start : start + CHUNK]
+                for source in {wanted[id].source for id in chunk}:
+                    ids = [id for id in chunk if wanted[id].source is source]
+                    await self._enter(source, [NewGeneration(id, wanted[id].traceparent) for id in ids])
+                    self._listed.update(ids)
+            if gone:
+                account = self.account
+                kept = await self._store.write(lambda tx: tx.unlist(account, gone))
+                self._listed -= gone
+                for id in gone - kept:
+                    self._forget(id)
+
+    def take(self, entered: Entered) -> None:
+        """Follow what has just been entered into the store."""
+        for generation in entered.new:
             self._follow(generation)
-        return entered
+        for generation in entered.open:
+            self._follow(generation)
+            followed = self._followed[generation.id]
+            followed.generation = replace(followed.generation, traceparent=generation.traceparent)
+
+    async def deliver(
+        self, id: GenerationId, observation: Observation, retention_us: int
+    ) -> Transition | None:
+        """Take in an end that was pushed; see `Transaction.deliver`. Stored once this returns. Raises
+        StoreError, after which nothing has changed."""
+        account, oldest_us = self.account, observation.at_us - retention_us
+        followed = self._followed.get(id)
+        known = followed.generation if followed else None
+        after = await self._store.write(lambda tx: tx.deliver(account, id, observation, known, oldest_us))
+        if after is not None:
+            self.reliance.delivered()
+            self._forget(id)
+            self._tell(after)
+        return after
 
     async def observe(self, id: GenerationId, observation: Observation, stretch: float) -> Transition:
         """Take in what a look said. Raises StoreError, after which nothing has changed."""
@@ -130,7 +175,7 @@ class Follower:
             self._meter.api_error(self.account, "unknown_status")
             self._warn_of_status(before, observation.status_text)
         self._settle(followed, after, observation)
-        if after.generation.followed:
+        if id in self._followed:
             self._schedule(followed, stretch)
         return after
 
@@ -173,15 +218,15 @@ class Follower:
         followed = self._followed.get(id)
         if followed is None:
             return
-        pause = min(self._max_interval, ASK_AGAIN * 2.0 ** min(followed.misses, 20))
+        pause = min(self.cadence.max_interval, ASK_AGAIN * 2.0 ** min(followed.misses, 20))
         followed.misses += 1
         if at_most is not None:
             pause = min(pause, max(ASK_AGAIN, at_most))
         self.agenda.schedule(id, self._clock.monotonic() + pause, 1 / pause)
 
-    async def _enter(self, source: Source, new: Sequence[NewGeneration], *, listed: bool) -> list[Generation]:
+    async def _enter(self, source: Source, new: Sequence[NewGeneration]) -> None:
         account, at_us = self.account, self._clock.now_us()
-        return await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=listed))
+        self.take(await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=True)))
 
     def _follow(self, generation: Generation) -> None:
         if generation.id in self._followed:
@@ -200,20 +245,25 @@ class Follower:
         followed.misses, followed.missing_since_us = 0, None
         if observation.elapsed_us is not None:
             followed.born = self._clock.monotonic() - observation.elapsed_us / MICROS
-        if generation.followed:
-            return
-        self._forget(generation.id)
+        if not generation.followed:
+            self._forget(generation.id)
+            self._tell(after)
+
+    def _tell(self, after: Transition) -> None:
         for fact in after.facts:
             if isinstance(fact, Ended):
-                self._ended(generation, fact)
+                self._ended(after.generation, fact)
 
     def _ended(self, generation: Generation, fact: Ended) -> None:
         end = fact.end
         if end.duration_us is not None:
             self.cadence.learn(generation.model, end.duration_us / MICROS)
-        if generation.discovered_us < end.at_us:
-            lag = max(0, end.recorded_us - end.at_us) / MICROS
-            self._meter.detected(self.account, end.via, lag)
+        # What a webhook brought was not followed before, whatever two clocks make of its times.
+        if generation.source is not Source.WEBHOOK and generation.discovered_us < end.at_us:
+            lag_us = max(0, end.recorded_us - end.at_us)
+            self._meter.detected(self.account, end.via, lag_us / MICROS)
+            if self.reliance.configured and end.via is Via.POLL and lag_us > PATIENCE_US:
+                self._missed()
         _log.info(
             "generation ended",
             account=self.account,
@@ -228,8 +278,28 @@ class Follower:
 
     def _schedule(self, followed: _Followed, stretch: float) -> None:
         id, model = followed.generation.id, followed.generation.model
+        if self.reliance.relied_on:
+            pause = self.cadence.net(model, self.age(id))
+            self.agenda.schedule(id, self._clock.monotonic() + pause, 1 / pause)
+            return
         interval = self.cadence.interval(model, self.age(id))
         self.agenda.schedule(id, self._clock.monotonic() + interval * stretch, 1 / interval)
+
+    def _missed(self) -> None:
+        """Only a look found an end that should have been pushed."""
+        self._meter.webhook_missed(self.account)
+        was_relied_on = self.reliance.relied_on
+        self.reliance.missed()
+        if was_relied_on and not self.reliance.relied_on:
+            _log.warning(
+                "webhooks do not arrive; polling as if there were none until one does", account=self.account
+            )
+            self.look_at_all()
+
+    def look_at_all(self) -> None:
+        """The schedule no longer holds: look at everything once, as soon as the budget allows."""
+        for id in self._followed:
+            self.look_soon(id)
 
     def _warn_of_status(self, generation: Generation, status: str) -> None:
         if status in self._strange or len(self._strange) >= 100:

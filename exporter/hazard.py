@@ -33,6 +33,7 @@ class Hazard:
         self._stale = True
         self._rates: Sequence[float] = ()
         self._sqrt_integral: Sequence[float] = ()
+        self._alive: Sequence[float] = ()
         self._mean_inverse_sqrt = 0.0
 
     def set_category(self, category: str) -> None:
@@ -64,6 +65,16 @@ class Hazard:
         index = max(0, min(bisect_right(self._sqrt_integral, sqrt_integral) - 1, len(self._rates) - 1))
         return _EDGES[index] + (sqrt_integral - self._sqrt_integral[index]) / math.sqrt(self._rates[index])
 
+    def age_of_share(self, share: float) -> float:
+        """The age by which this share of the generations have ended, a bin's width exactly."""
+        self._refresh()
+        total, below = self._alive[0], 0.0
+        for edge, alive in zip(_EDGES, self._alive, strict=False):
+            if 1 - alive / total >= share:
+                return edge
+            below = edge
+        return below
+
     def _refresh(self) -> None:
         if not self._stale:
             return
@@ -81,6 +92,7 @@ class Hazard:
             for rate, (start, end) in zip(rates, pairwise(_EDGES), strict=False)
         )
         self._sqrt_integral = list(accumulate(steps, initial=0.0))
+        self._alive = alive
         total = alive[0]
         self._mean_inverse_sqrt = sum(
             weight / total / math.sqrt(rate) for weight, rate in zip(weights, rates, strict=True)

@@ -1,6 +1,6 @@
 """The metrics about the exporter itself: counted since it started, on the client library's instruments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -56,6 +56,21 @@ class Instruments:
             "status endpoint gives ends in whole seconds.",
             ["account", "via"],
             buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+        self._webhook_deliveries = Counter(
+            "vivix_exporter_webhook_deliveries",
+            "Webhook deliveries by what became of them: 'accepted', 'repeat' and 'stale' (of a generation "
+            "that was counted before), 'unknown_event', or refused as 'bad_signature', 'bad_payload', "
+            "'too_large' or 'store_error'.",
+            ["account", "result"],
+            registry=registry,
+        )
+        self._webhook_missed = Counter(
+            "vivix_exporter_webhook_missed",
+            "Ends that only a poll found although the account has webhooks: deliveries that never came, or "
+            "came later than that.",
+            ["account"],
             registry=registry,
         )
         self._spans_exported = Counter(
@@ -115,6 +130,34 @@ class Instruments:
 
     def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None:
         self._lag.labels(account, via.value).observe(lag_seconds)
+
+    def webhook_missed(self, account: AccountName) -> None:
+        self._webhook_missed.labels(account).inc()
+
+    def webhook_delivery(self, account: AccountName, result: str) -> None:
+        self._webhook_deliveries.labels(account, result).inc()
+
+    def expect_deliveries(self, account: AccountName, results: Iterable[str]) -> None:
+        """The account has webhooks: show zeros, so that a query sees the first of each."""
+        self._webhook_missed.labels(account)
+        for result in results:
+            self._webhook_deliveries.labels(account, result)
+
+    def forget(self, account: AccountName) -> None:
+        """The account is followed no longer."""
+        for instrument in (
+            self._requests,
+            self._request_seconds,
+            self._api_errors,
+            self._lag,
+            self._webhook_deliveries,
+            self._webhook_missed,
+        ):
+            instrument.remove_by_labels({"account": account})
+
+    def config_refused(self) -> None:
+        """A configuration could not be taken up; the one in force stays."""
+        self._reload_successful.set(0)
 
     def config_loaded(self, at_us: int, accounts: int) -> None:
         """A configuration with this many accounts is in force from `at_us` on."""

@@ -48,8 +48,8 @@ def set_up(level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
-    # Every call to the API, at info: far too much, and with the ids of generations.
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "urllib3"):
+    # Every call to the API and every change to a file, at info: far too much, and with ids of generations.
+    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(max(threshold, logging.WARNING))
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from exporter.clock import MICROS
-from exporter.values import GenerationId, Observation, Status, Via
+from exporter.values import GenerationId, Observation, Status, Via, check_generation_id
 
 MAX_TEXT = 128
 """Characters of a model's or reason's name; what is longer is no name."""
@@ -85,17 +85,38 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observat
         credits_used_micro=_credits(payload.get("credits_used")),
         credits_estimate_micro=_credits(payload.get("credits_estimate")),
         outputs=_outputs(payload),
+        output_urls=_output_urls(payload),
         reason=_text(payload.get("error")),
         message=parse_message(payload.get("message")),
     )
 
 
-def parse_output_urls(payload: Json) -> tuple[str, ...]:
-    """Where the outputs are. Whoever reads one can fetch the picture, so only who is asked to reads them."""
-    urls = payload.get("output_urls")
-    several = urls if isinstance(urls, list) else []
-    found = [url for url in several if _is_url(url)] or [payload.get("output_url")]
-    return tuple(str(url) for url in found if _is_url(url))[:MAX_URLS]
+def parse_delivery(payload: Json, at_us: int) -> tuple[GenerationId, Observation]:
+    """The body of a webhook's delivery, received at `at_us`. It names some fields otherwise than the status
+    endpoint does. Raises PayloadError where it does not say which generation ended, or how."""
+    named = payload.get("generation_id")
+    try:
+        id = check_generation_id(named)
+    except ValueError as error:
+        raise PayloadError("the delivery names no generation") from error
+    status_text = _text(payload.get("status"))
+    status = None if status_text is None else _status(status_text)
+    if status is None or not status.ended:
+        raise PayloadError("the delivery does not say how the generation ended")
+    return id, Observation(
+        at_us=at_us,
+        via=Via.WEBHOOK,
+        status=status,
+        status_text=status.value,
+        model=_text(payload.get("model")),
+        completed_us=parse_time(payload.get("completed_at")),
+        duration_us=_duration(payload.get("duration_ms")),
+        credits_used_micro=_credits(payload.get("credits_charged")),
+        outputs=_outputs(payload),
+        output_urls=_output_urls(payload),
+        reason=_text(payload.get("error_code")),
+        message=parse_message(payload.get("error_message")),
+    )
 
 
 def parse_plan(payload: Json) -> Plan:
@@ -149,7 +170,9 @@ def parse_message(value: object) -> str | None:
     """A message for people, kept short and on one line."""
     if not isinstance(value, str):
         return None
-    return " ".join(value.split())[:MAX_MESSAGE] or None
+    # JSON can hold half a character (a lone surrogate), which nobody else takes.
+    text = value.encode(errors="replace").decode()
+    return " ".join(text.split())[:MAX_MESSAGE] or None
 
 
 def _status(text: str) -> Status | None:
@@ -164,6 +187,14 @@ def _text(value: object) -> str | None:
         return None
     text = value.strip()
     return text if 0 < len(text) <= MAX_TEXT and text.isprintable() else None
+
+
+def _output_urls(payload: Json) -> tuple[str, ...]:
+    """Where the outputs are."""
+    urls = payload.get("output_urls")
+    several = urls if isinstance(urls, list) else []
+    found = [url for url in several if _is_url(url)] or [payload.get("output_url")]
+    return tuple(str(url) for url in found if _is_url(url))[:MAX_URLS]
 
 
 def _is_url(value: object) -> bool:

@@ -5,6 +5,7 @@ Every decision about errors is taken here, from the kind of the error alone.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -34,8 +35,24 @@ KEY_EVERY = 2.0
 _log = structlog.get_logger("exporter.poller")
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says about calling for an account; a reload may change all of it.
+
+    `read_key` gives the key in force and may raise ConfigError; `calls_per_minute` overrides what the API
+    says of the plan.
+    """
+
+    read_key: Callable[[], str]
+    rate_limit_share: float
+    calls_per_minute: int | None
+    request_timeout_us: int
+    not_found_grace_us: int
+    give_up_after_us: int
+
+
 class Poller:
-    """Follows one account's generations by polling, until cancelled."""
+    """Follows one account's generations by polling, until cancelled or drained."""
 
     def __init__(
         self,
@@ -48,15 +65,9 @@ class Poller:
         catalogue: Catalogue,
         clock: Clock,
         heartbeat: Heartbeat,
-        read_key: Callable[[], str],
-        rate_limit_share: float,
-        calls_per_minute: int | None,
-        request_timeout_us: int,
-        not_found_grace_us: int,
-        give_up_after_us: int,
+        terms: Terms,
     ) -> None:
-        """`read_key` gives the key in force and may raise ConfigError; `calls_per_minute` overrides what the
-        API says of the plan."""
+        """Takes over `client`, and closes it."""
         self.account = follower.account
         self.follower = follower
         self.budget = budget
@@ -66,12 +77,8 @@ class Poller:
         self._client = client
         self._clock = clock
         self._heartbeat = heartbeat
-        self._read_key = read_key
-        self._share = rate_limit_share
-        self._fixed_calls_per_minute = calls_per_minute
-        self._request_timeout_us = request_timeout_us
-        self._not_found_grace_us = not_found_grace_us
-        self._give_up_after_us = give_up_after_us
+        self._terms = terms
+        self._draining = False
         self._key = ""
         self._key_read_at = float("-inf")
         self._key_unreadable = False
@@ -84,6 +91,24 @@ class Poller:
         """There is something new to look at."""
         self._wake.set()
 
+    async def change(self, terms: Terms, client: Client, *, other_api: bool) -> None:
+        """Call by these terms and with this client from now on; calls under way end as they began. With
+        `other_api`, nothing that the API said of the account so far holds."""
+        former, self._terms, self._client = self._client, terms, client
+        client.use_key(self._key)
+        self._key_read_at = float("-inf")
+        if other_api:
+            self.standing.new_key(self._clock.monotonic())
+            self.catalogue = Catalogue()
+        self._apply_plan()
+        self.wake()
+        await former.retire()
+
+    def drain(self) -> None:
+        """Make no further call; `run` returns once those under way have ended."""
+        self._draining = True
+        self.wake()
+
     def stretch(self) -> float:
         """The factor by which intervals are longer than wished, so that the looks fit the budget."""
         now = self._clock.monotonic()
@@ -93,22 +118,23 @@ class Poller:
     async def load(self) -> None:
         """Let the calls count that an earlier process may have made in the last minute. Raises StoreError."""
         account, now_us, now = self.account, self._clock.now_us(), self._clock.monotonic()
-        since_us = now_us - round(WINDOW * MICROS) - self._request_timeout_us
+        lasting_us = self._terms.request_timeout_us
+        since_us = now_us - round(WINDOW * MICROS) - lasting_us
         reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
         if not reserved:
             return
         # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
         # one perhaps up to the moment that the process ended.
-        until = [min(now_us, at_us + self._request_timeout_us) for at_us, _ in reserved[1:]] + [now_us]
+        until = [min(now_us, at_us + lasting_us) for at_us, _ in reserved[1:]] + [now_us]
         for (_, calls), at_us in zip(reserved, until, strict=True):
             self.budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
 
     async def run(self) -> None:
-        """Call when something is due and may be asked, for ever."""
+        """Call when something is due and may be asked, until drained."""
         loop = f"poller of {self.account}"
         try:
             async with asyncio.TaskGroup() as calls:
-                while True:
+                while not self._draining:
                     self._heartbeat.beat(loop)
                     self._wake.clear()
                     now = self._clock.monotonic()
@@ -124,10 +150,11 @@ class Poller:
                         await self._clock.wait(self._wake, max(0.001, self._next_turn(now) - now))
         finally:
             self._heartbeat.end(loop)
+            await self._client.retire()
 
     def _wanted(self, now: float) -> Due | Literal["look"] | None:
         """What to call for now, were there a slot in the budget."""
-        if self._out >= self._calls_at_once() or now < self.standing.paused_until:
+        if self._is_busy() or now < self.standing.paused_until:
             return None
         if self.standing.locked_out:
             return Due.PLAN
@@ -147,7 +174,7 @@ class Poller:
         if this one is killed."""
         account, at_us = self.account, self._clock.now_us()
         calls = max(1, self.budget.limit // RESERVATIONS)
-        keep_us = at_us - round(2 * WINDOW * MICROS) - self._request_timeout_us
+        keep_us = at_us - round(2 * WINDOW * MICROS) - self._terms.request_timeout_us
         try:
             await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
         except StoreError as error:
@@ -159,7 +186,7 @@ class Poller:
     def _next_turn(self, now: float) -> float:
         """When to go round again, unless woken before."""
         heartbeat = now + BEAT
-        if self._out >= self._calls_at_once():
+        if self._is_busy():
             return heartbeat
         wanted = now if self.standing.locked_out else self.catalogue.next_due()
         due = self.follower.agenda.next_due()
@@ -167,8 +194,9 @@ class Poller:
             wanted = min(wanted, due)
         return min(heartbeat, max(wanted, self.standing.paused_until, self.budget.next_possible(now)))
 
-    def _calls_at_once(self) -> int:
-        return 1 if self.standing.troubled else CALLS_AT_ONCE
+    def _is_busy(self) -> bool:
+        """Whether as many calls are under way as may be at once."""
+        return self._out >= (1 if self.standing.troubled else CALLS_AT_ONCE)
 
     async def _under_way(self, slot: Slot, call: Coroutine[Any, Any, None]) -> None:
         try:
@@ -228,7 +256,7 @@ class Poller:
                 await follower.drop(id, DropReason.NOT_YOURS, error.label)
             case ApiErrorKind.NOT_FOUND:
                 self._well()
-                left_us = self._not_found_grace_us - follower.missing(id)
+                left_us = self._terms.not_found_grace_us - follower.missing(id)
                 if left_us <= 0:
                     await follower.drop(id, DropReason.NOT_FOUND, error.label)
                 else:
@@ -245,7 +273,7 @@ class Poller:
                 follower.ask_again(id)
 
     def _is_too_old(self, id: GenerationId) -> bool:
-        return self.follower.age(id) * MICROS >= self._give_up_after_us
+        return self.follower.age(id) * MICROS >= self._terms.give_up_after_us
 
     def _answered(self, reply: Reply[Any]) -> None:
         self._well()
@@ -275,11 +303,11 @@ class Poller:
 
     def _apply_plan(self) -> None:
         plan = self.catalogue.plan(self._clock.monotonic())
-        calls = self._fixed_calls_per_minute or (plan.calls_per_minute if plan else None)
+        calls = self._terms.calls_per_minute or (plan.calls_per_minute if plan else None)
         if calls is None and plan is not None:
             return
         calls = calls or ASSUMED_CALLS_PER_MINUTE
-        self.budget.set_plan(calls, self._share)
+        self.budget.set_plan(calls, self._terms.rate_limit_share)
 
     def _renew_key(self, now: float) -> None:
         """Read the key anew where it comes from, so that a rotated one is taken up without a restart."""
@@ -287,7 +315,7 @@ class Poller:
             return
         self._key_read_at = now
         try:
-            key = self._read_key()
+            key = self._terms.read_key()
         except ConfigError as error:
             if not self._key_unreadable:
                 _log.error("cannot read the key, keeping the last", account=self.account, error=str(error))

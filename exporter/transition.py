@@ -125,7 +125,7 @@ def _end(generation: Generation, observation: Observation, status: Status) -> Tr
         at_us=completed_us,
         recorded_us=observation.at_us,
         via=observation.via,
-        duration_us=_duration_us(observation, status, created_us),
+        duration_us=_duration_us(observation, created_us),
         credits_used_micro=observation.credits_used_micro or 0,
         outputs=0 if failed else observation.outputs or 0,
         reason=(observation.reason or UNKNOWN) if failed else None,
@@ -136,20 +136,18 @@ def _end(generation: Generation, observation: Observation, status: Status) -> Tr
     return Transition(ended, facts)
 
 
-def _duration_us(observation: Observation, status: Status, created_us: int | None) -> int | None:
+def _duration_us(observation: Observation, created_us: int | None) -> int | None:
     """How long it took, or None where nothing tells.
 
-    A failure's duration is the difference of its timestamps (the status endpoint gives it no `duration_ms`);
-    a completed one's is `duration_ms`, which is more precise than the whole seconds of its timestamps.
+    `duration_ms` is more precise than the whole seconds of the timestamps. The status endpoint gives none for
+    a failure, which then lasted as long as its timestamps say.
     """
-    between_us = None
-    if observation.completed_us is not None and created_us is not None:
-        # Clocks that disagree must not make a histogram's sum go down.
-        between_us = max(0, observation.completed_us - created_us)
-    first, second = observation.duration_us, between_us
-    if status is Status.FAILED:
-        first, second = second, first
-    return first if first is not None else second
+    if observation.duration_us is not None:
+        return observation.duration_us
+    if observation.completed_us is None or created_us is None:
+        return None
+    # Clocks that disagree must not make a histogram's sum go down.
+    return max(0, observation.completed_us - created_us)
 
 
 def _age_us(generation: Generation, observation: Observation) -> int | None:

@@ -11,8 +11,22 @@ from typing import NewType
 GenerationId = NewType("GenerationId", str)
 AccountName = NewType("AccountName", str)
 
+MAX_ID = 256
+"""Characters of a generation's id."""
+
 UNKNOWN = "unknown"
 """The value of `model` and `reason` while the API has not named them."""
+
+
+def check_generation_id(value: object) -> GenerationId:
+    """`value` as an id that can be asked for. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("expected the id of a generation as text; put it in quotes")
+    if not value or len(value) > MAX_ID or not value.isprintable() or any(c.isspace() for c in value):
+        raise ValueError(f"expected the id of a generation: 1 to {MAX_ID} characters without white space")
+    if value in (".", ".."):
+        raise ValueError(f"{value!r} cannot be the id of a generation")
+    return GenerationId(value)
 
 
 class Status(StrEnum):
@@ -26,6 +40,19 @@ class Status(StrEnum):
     @property
     def ended(self) -> bool:
         return self in (Status.COMPLETED, Status.FAILED)
+
+
+class Phase(StrEnum):
+    """How far a generation has come, as the exporter knows it."""
+
+    UNSEEN = "unseen"
+    """The API has not answered for it yet."""
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    """No longer followed, although its end was not seen."""
 
 
 class Via(StrEnum):
@@ -75,7 +102,7 @@ class Observation:
     reason: str | None = None
     message: str | None = None
     output_urls: tuple[str, ...] = field(default=(), repr=False)
-    """Empty unless capturing them is configured: whoever reads one can fetch the picture."""
+    """Whoever reads one can fetch the picture: stored and told only where that is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +166,13 @@ class Generation:
     def followed(self) -> bool:
         """Whether it still needs looking at."""
         return self.end is None and self.drop is None
+
+    @property
+    def phase(self) -> Phase:
+        """How far it has come."""
+        if self.drop is not None and self.end is None:
+            return Phase.DROPPED
+        return Phase.UNSEEN if self.status is None else Phase(self.status.value)
 
     @property
     def ended_us(self) -> int | None:

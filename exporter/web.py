@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from html import escape
 
 from prometheus_client import Metric
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from exporter.errors import ConfigError
 from exporter.heartbeat import Heartbeat
 
 _GZIP_LEVEL = 1  # a scrape is read once, on a near network
@@ -30,6 +31,8 @@ dt {{ margin-top: .75rem }} dd {{ margin: 0; color: #555 }}</style></head>
 <dt><a href="metrics">/metrics</a></dt><dd>what Prometheus scrapes</dd>
 <dt><a href="-/healthy">/-/healthy</a></dt><dd>whether the exporter makes progress</dd>
 <dt><a href="-/ready">/-/ready</a></dt><dd>whether its state is loaded and it follows generations</dd>
+<dt><a href="api/v1/generations">/api/v1/generations</a></dt><dd>what is known of generations, as JSON;
+described by <a href="api/v1/openapi.json">OpenAPI</a></dd>
 </dl>
 </body></html>
 """
@@ -54,11 +57,18 @@ class Pages:
         is_ready: Callable[[], bool],
         heartbeat: Heartbeat,
         version: str,
+        *,
+        reload: Callable[[], Awaitable[ConfigError | None]] | None = None,
+        routes: Sequence[Route] = (),
     ) -> None:
+        """`reload` takes up the configuration anew, or says why not; None is: HTTP may not ask for that.
+        `routes` are further pages."""
         self._collect = collect
         self._is_ready = is_ready
         self._heartbeat = heartbeat
         self._version = version
+        self._reload = reload
+        self._routes = routes
 
     def app(self) -> Starlette:
         """The pages as an ASGI application."""
@@ -68,6 +78,8 @@ class Pages:
                 Route("/metrics", self._metrics),
                 Route("/-/healthy", self._healthy),
                 Route("/-/ready", self._ready),
+                Route("/-/reload", self._reload_config, methods=["POST", "PUT"]),
+                *self._routes,
             ]
         )
 
@@ -98,6 +110,17 @@ class Pages:
         if not self._is_ready():
             return PlainTextResponse("Not ready: the state is not loaded yet.\n", status_code=503)
         return PlainTextResponse("Ready.\n")
+
+    async def _reload_config(self, _request: Request) -> Response:
+        if self._reload is None:
+            return PlainTextResponse(
+                "Reloading over HTTP is off; start with --web.enable-lifecycle, or send SIGHUP.\n",
+                status_code=403,
+            )
+        refused = await self._reload()
+        if refused is not None:
+            return PlainTextResponse(f"The configuration is refused: {refused}\n", status_code=500)
+        return PlainTextResponse("Reloaded.\n")
 
     async def _landing(self, _request: Request) -> Response:
         return HTMLResponse(_PAGE.format(version=escape(self._version)))

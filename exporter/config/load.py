@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.schema import Config, Document
+from exporter.config.secret import SecretSource
 from exporter.errors import ConfigError
 
 MAX_FILE = 64 << 20
@@ -216,12 +217,29 @@ def _line(path: Path, node: yaml.Node, loc: Loc, message: str) -> str:
 
 def _check_secrets(config: Config, path: Path, root: yaml.Node) -> None:
     problems = []
-    for index, account in enumerate(config.accounts):
-        used = next(k for k in ("api_key", "api_key_env", "api_key_file") if getattr(account, k) is not None)
+    for source, several, loc in _secrets(config):
         try:
-            account.key_source(config.folder).read()
+            source.read_all() if several else source.read()
         except ConfigError as error:
-            loc = ("accounts", index, used)
             problems.append(_line(path, _find(root, loc), loc, str(error)))
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _secrets(config: Config) -> Iterator[tuple[SecretSource, bool, Loc]]:
+    """Every source of secrets, whether it may hold several, and the key that names it."""
+    for index, account in enumerate(config.accounts):
+        keys: Sequence[str] = ("api_key", "api_key_env", "api_key_file")
+        yield account.key_source(config.folder), False, ("accounts", index, _given(account, keys))
+        webhook = account.webhook_secret_source(config.folder)
+        if webhook is not None:
+            keys = "webhook_secret_env", "webhook_secret_file"
+            yield webhook, True, ("accounts", index, _given(account, keys))
+    token = config.web.token_source(config.folder)
+    if token is not None:
+        keys = "registration_token_env", "registration_token_file"
+        yield token, True, ("web", _given(config.web, keys))
+
+
+def _given(section: BaseModel, keys: Sequence[str]) -> str:
+    return next(key for key in keys if getattr(section, key) is not None)

@@ -20,24 +20,11 @@ from pydantic import (
 
 from exporter.config.secret import Secret, SecretSource
 from exporter.durations import format_duration, parse_duration
-from exporter.values import GenerationId
+from exporter.values import GenerationId, check_generation_id
 
-MAX_ID = 256
-"""Characters of a generation's id."""
 MAX_BUCKETS = 100
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-
-
-def check_generation_id(value: object) -> GenerationId:
-    """`value` as an id that can be asked for. Raises ValueError."""
-    if not isinstance(value, str):
-        raise ValueError("expected the id of a generation as text; put it in quotes")
-    if not value or len(value) > MAX_ID or not value.isprintable() or any(c.isspace() for c in value):
-        raise ValueError(f"expected the id of a generation: 1 to {MAX_ID} characters without white space")
-    if value in (".", ".."):
-        raise ValueError(f"{value!r} cannot be the id of a generation")
-    return GenerationId(value)
 
 
 def _duration(value: object) -> int:
@@ -71,6 +58,12 @@ def _base_url(value: str) -> str:
     if url.username is not None or url.query or url.fragment:
         raise ValueError("expected a URL without user, query and fragment")
     return value.rstrip("/")
+
+
+def _glob(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("expected a path or a pattern such as ids/*.txt")
+    return value
 
 
 def _text(value: object) -> str:
@@ -122,7 +115,7 @@ class Account(Section):
     rate_limit_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.5
     calls_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     generations: Annotated[list[GenerationIdText], AfterValidator(_no_repeats)] = []
-    generation_files: list[Text] = []
+    generation_files: list[Annotated[Text, AfterValidator(_glob)]] = []
     webhook_secret_env: Text | None = None
     webhook_secret_file: Text | None = None
 
@@ -145,6 +138,16 @@ class Account(Section):
         """Where the key comes from; a file is relative to `folder`."""
         file = None if self.api_key_file is None else folder / self.api_key_file
         return SecretSource(self.api_key, self.api_key_env, file)
+
+    def webhook_secret_source(self, folder: Path) -> SecretSource | None:
+        """Where the secrets of the webhooks come from; None where the account has none."""
+        return _secret_source(self.webhook_secret_env, self.webhook_secret_file, folder)
+
+
+def _secret_source(env: str | None, file: str | None, folder: Path) -> SecretSource | None:
+    if env is None and file is None:
+        return None
+    return SecretSource(env=env, file=None if file is None else folder / file)
 
 
 class Polling(Section):
@@ -228,6 +231,10 @@ class Web(Section):
     def _one_token(cls, values: Any) -> Any:
         _exactly_one(("registration_token_env", "registration_token_file"), values)
         return values
+
+    def token_source(self, folder: Path) -> SecretSource | None:
+        """Where the token of registration comes from; None where registration is off."""
+        return _secret_source(self.registration_token_env, self.registration_token_file, folder)
 
 
 def _accounts(accounts: list[Account]) -> list[Account]:

@@ -42,20 +42,30 @@ class SecretSource:
 
     def read(self) -> Secret:
         """The secret as it is now. Raises ConfigError, which never holds what was found."""
+        found, where = self._find()
+        return _checked(found, where)
+
+    def read_all(self) -> tuple[Secret, ...]:
+        """The secrets as they are now, where white space separates several. Raises ConfigError."""
+        found, where = self._find()
+        return tuple(_checked(part, where) for part in found.split() or [""])
+
+    def _find(self) -> tuple[str, str]:
+        """What is there, and the name of where that is."""
         if self.value is not None:
-            return _checked(self.value.reveal(), "the value")
+            return self.value.reveal(), "the value"
         if self.env is not None:
             found = os.environ.get(self.env)
             if found is None:
                 raise ConfigError(f"the environment variable {self.env} is not set")
-            return _checked(found, f"the environment variable {self.env}")
+            return found, f"the environment variable {self.env}"
         try:
             content = Path(self.file or "").read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot read the file {self.file}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ConfigError(f"the file {self.file} is not text") from None
-        return _checked(content, f"the file {self.file}")
+        return content, f"the file {self.file}"
 
 
 def _checked(found: str, where: str) -> Secret:

@@ -47,6 +47,12 @@ def timestamp(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // MICROS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def precise_timestamp(at_us: int) -> str:
+    """Milliseconds, cut rather than rounded, as deliveries show times."""
+    seconds, micros = divmod(at_us, MICROS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros // 1_000:03d}Z"
+
+
 def problem_body(problem: Problem, request_id: str) -> Body:
     """The body of an error."""
     return {
@@ -63,6 +69,10 @@ def output_urls(generation: Generation) -> list[str]:
     if generation.outputs == 1:
         return [f"{OUTPUT_HOST}/{name}.{suffix}"]
     return [f"{OUTPUT_HOST}/{name}-{index}.{suffix}" for index in range(generation.outputs)]
+
+
+def _failure_message(reason: str) -> str:
+    return FAILURE_MESSAGES.get(reason, "The generation failed.")
 
 
 def generation_body(generation: Generation, now_us: int) -> Body:
@@ -83,10 +93,34 @@ def generation_body(generation: Generation, now_us: int) -> Body:
         body["duration_ms"] = generation.duration_ms
     else:
         body["error"] = generation.fate.reason
-        body["message"] = FAILURE_MESSAGES.get(generation.fate.reason, "The generation failed.")
+        body["message"] = _failure_message(generation.fate.reason)
         body["credits_used"] = 0
     body["created_at"] = timestamp(generation.created_us)
     body["completed_at"] = timestamp(generation.ended_us)
+    return body
+
+
+def delivery_body(generation: Generation) -> Body:
+    """What a webhook tells of a generation that has ended; ValueError of one that has not.
+
+    Unlike the status endpoint, it names the model and the duration also of a failure, and never `created_at`.
+    """
+    if generation.ended_us is None:
+        raise ValueError(f"generation {generation.id} has not ended")
+    reason, urls = generation.fate.reason, output_urls(generation)
+    body: Body = {
+        "generation_id": generation.id,
+        "status": generation.status.value,
+        "model": generation.model.slug,
+        "output_url": urls[0] if reason is None else None,
+        "output_urls": urls if reason is None else None,
+        "credits_charged": generation.fate.credits_used,
+        "duration_ms": generation.duration_ms,
+        "completed_at": precise_timestamp(generation.ended_us),
+    }
+    if reason is not None:
+        body["error_code"] = reason
+        body["error_message"] = _failure_message(reason)
     return body
 
 

@@ -6,9 +6,12 @@ from exporter.clock import MICROS, Clock
 from exporter.simulator import answers
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.answers import Problem
+from exporter.simulator.delivered import DeliveryLog
+from exporter.simulator.deliveries import Mishaps
 from exporter.simulator.faults import Faults
 from exporter.simulator.ratelimit import Caller, CallLog, RateLimit
 from exporter.simulator.served import ShownLog
+from exporter.simulator.webhooks import Endpoints
 from exporter.simulator.world import World
 
 
@@ -30,7 +33,7 @@ class Refused:
 
 @dataclass(slots=True)
 class SimulatedApi:
-    """A world, its clock, what goes wrong with reads, and what was noted about callers."""
+    """A world, its clock, what goes wrong, and what was noted about callers and receivers."""
 
     world: World
     clock: Clock
@@ -38,8 +41,15 @@ class SimulatedApi:
     limit: RateLimit = field(default_factory=RateLimit)
     calls: CallLog = field(default_factory=CallLog)
     shown: ShownLog = field(default_factory=ShownLog)
+    mishaps: Mishaps = field(default_factory=Mishaps.none)
+    delivered: DeliveryLog = field(default_factory=DeliveryLog)
+    endpoints: Endpoints = field(init=False)
+    """Where webhooks go: nowhere at first."""
     requests: int = 0
     """Requests to the API's endpoints so far, whatever their key."""
+
+    def __post_init__(self) -> None:
+        self.endpoints = Endpoints(self.world.accounts)
 
     def next_request_id(self) -> str:
         """A fresh id for a request that has come in."""

@@ -1,11 +1,13 @@
-"""The simulator's own endpoints, under /simulator: its truth to read, its faults, keys and jobs to set.
+"""The simulator's own endpoints, under /simulator: its truth to read; faults, webhooks, keys, jobs to set.
 
 They are for whoever runs the simulator. No key, no rate limit and no fault applies.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -13,10 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from exporter.simulator.api import SimulatedApi
+from exporter.simulator.deliveries import MISHAPS
 from exporter.simulator.faults import Fault
 from exporter.simulator.models import BY_SLUG, MODELS
 from exporter.simulator.ratelimit import Caller
 from exporter.simulator.truth import credits_in_flight, in_flight, truth
+from exporter.simulator.webhooks import Endpoint
 from exporter.simulator.world import InsufficientCreditsError
 
 MOST_SUBMISSIONS = 10_000
@@ -24,6 +28,7 @@ MOST_SUBMISSIONS = 10_000
 
 Row = dict[str, object]
 _Key = TypeVar("_Key", bound=tuple[str, ...])
+_Named = TypeVar("_Named", bound=StrEnum)
 
 
 class AskedWronglyError(Exception):
@@ -56,7 +61,19 @@ def truth_body(api: SimulatedApi) -> dict[str, object]:
         "expired": true.expired,
         "calls": [_calls(api, name, caller) for name in sorted(api.world.accounts) for caller in Caller],
         "faults": _rows(api.faults.struck, "account", "fault"),
+        "deliveries": _rows(api.delivered.planned, "account", "kind"),
+        "delivery_attempts": [
+            {"account": account, "kind": kind, "status": status, "value": attempts}
+            for (account, kind, status), attempts in sorted(api.delivered.statuses.items())
+        ],
+        "ends_acknowledged": _acknowledged(api),
     }
+
+
+def _acknowledged(api: SimulatedApi) -> Row:
+    """Ended generations of which a delivery got through, by account."""
+    acknowledged = api.delivered.acknowledged()
+    return dict(Counter(one.account for one in api.world if one.id in acknowledged))
 
 
 def _calls(api: SimulatedApi, account: str, caller: Caller) -> Row:
@@ -79,15 +96,30 @@ def check_names(body: Mapping[str, object], known: Collection[str]) -> None:
             raise AskedWronglyError(f"unknown name {name!r}: {hint}")
 
 
-def parse_rates(body: Mapping[str, object]) -> dict[Fault, float]:
-    """Fault names and probabilities, or AskedWronglyError."""
-    check_names(body, [fault.value for fault in Fault])
-    rates: dict[Fault, float] = {}
+def parse_rates(body: Mapping[str, object], known: Sequence[_Named]) -> dict[_Named, float]:
+    """Names of faults or mishaps and their probabilities, or AskedWronglyError."""
+    named = {one.value: one for one in known}
+    check_names(body, named)
+    rates: dict[_Named, float] = {}
     for name, rate in body.items():
         if isinstance(rate, bool) or not isinstance(rate, int | float):
             raise AskedWronglyError(f"{name}: {rate!r} is not a number")
-        rates[Fault(name)] = float(rate)
+        rates[named[name]] = float(rate)
     return rates
+
+
+def parse_endpoints(listed: object) -> list[Endpoint]:
+    """Webhook endpoints as a list of objects with `url` and `secret`; AskedWronglyError or ValueError."""
+    if not isinstance(listed, list):
+        raise AskedWronglyError('endpoints: expected a list such as [{"url": "http://…", "secret": "…"}]')
+    endpoints = []
+    for one in listed:
+        url, secret = (one.get("url"), one.get("secret")) if isinstance(one, dict) else (None, None)
+        if not isinstance(url, str) or not isinstance(secret, str):
+            raise AskedWronglyError("endpoints: expected objects with url and secret, both text")
+        check_names(one, ("url", "secret"))
+        endpoints.append(Endpoint(url, secret))
+    return endpoints
 
 
 async def _object(request: Request) -> dict[str, object]:
@@ -111,10 +143,28 @@ class _Control:
     async def faults(self, request: Request) -> Response:
         try:
             if request.method == "PUT":
-                self.api.faults.set_rates(parse_rates(await _object(request)))
+                self.api.faults.set_rates(parse_rates(await _object(request), list(Fault)))
         except (AskedWronglyError, ValueError) as error:
             return _wrong(error)
         return JSONResponse({fault.value: self.api.faults.rates.get(fault, 0.0) for fault in Fault})
+
+    async def mishaps(self, request: Request) -> Response:
+        try:
+            if request.method == "PUT":
+                self.api.mishaps.set_rates(parse_rates(await _object(request), MISHAPS))
+        except (AskedWronglyError, ValueError) as error:
+            return _wrong(error)
+        return JSONResponse({kind.value: self.api.mishaps.rates.get(kind, 0.0) for kind in MISHAPS})
+
+    async def webhooks(self, request: Request) -> Response:
+        try:
+            if request.method == "PUT":
+                body = await _object(request)
+                check_names(body, ("account", "endpoints"))
+                self.api.endpoints.set(self._account(body), parse_endpoints(body.get("endpoints")))
+        except (AskedWronglyError, ValueError) as error:
+            return _wrong(error)
+        return JSONResponse(self.api.endpoints.urls())
 
     async def submit(self, request: Request) -> Response:
         try:
@@ -168,6 +218,8 @@ def control_routes(api: SimulatedApi) -> list[Route]:
     return [
         Route("/simulator/truth", control.truth, methods=["GET"]),
         Route("/simulator/faults", control.faults, methods=["GET", "PUT"]),
+        Route("/simulator/mishaps", control.mishaps, methods=["GET", "PUT"]),
+        Route("/simulator/webhooks", control.webhooks, methods=["GET", "PUT"]),
         Route("/simulator/submit", control.submit, methods=["POST"]),
         Route("/simulator/keys", control.keys, methods=["POST"]),
     ]

@@ -20,8 +20,8 @@ ByStatus = tuple[str, str, str]
 class Truth:
     """Sums over the ended generations that could be looked up when they were added.
 
-    Credits are whole credits. `durations_us` holds each generation's duration, sorted: of completed ones
-    `duration_ms`, of failed ones the difference of the two shown times, in microseconds. `queue_us` holds
+    Credits are whole credits. `durations_us` holds each generation's duration, sorted, in microseconds: of
+    failed ones polled the difference of the two shown times, of all others `duration_ms`. `queue_us` holds
     the ages shown by first answers that said processing, sorted, without the `doubtful_queues` generations
     of which a damaged answer went out before. `in_flight` counts generations that have not ended, `expired`
     those that were beyond the retention from the start, by account.
@@ -38,9 +38,9 @@ class Truth:
     expired: dict[str, int]
 
 
-def duration_us(generation: Generation) -> int:
-    """The duration as a reader of the status endpoint can know it."""
-    if generation.fate.reason is None:
+def duration_us(generation: Generation, by_webhook: bool) -> int:
+    """The duration as it can be known, by a webhook or else by the status endpoint."""
+    if by_webhook or generation.fate.reason is None:
         return generation.duration_ms * 1_000
     return generation.shown_duration_s * MICROS
 
@@ -51,13 +51,15 @@ def truth(
     shown: ShownLog | None = None,
     ids: Collection[str] | None = None,
     unnamed: Collection[str] = (),
+    by_webhook: Collection[str] = (),
 ) -> Truth:
     """The truth at `now_us`, about the generations `ids` or all.
 
     A failed generation's answer names no model. With `shown`, one of which no answer with a model ever
     reached a reader counts under `unknown`; without, the model is what it really was. `queue_us` is empty
     without `shown`. `unnamed` are failed ones whose model may not have reached a reader that was killed: they
-    count under `unknown` where `shown` leaves that open.
+    count under `unknown` where `shown` leaves that open. Of the ids `by_webhook` a delivery told the end
+    first: it names the model and the duration also of failures.
     """
     world.advance(now_us)
     ended: Counter[ByStatus] = Counter()
@@ -83,11 +85,13 @@ def truth(
         if world.expired(generation, generation.added_us):
             expired[account] += 1
             continue
-        if generation.status is Status.FAILED and seen is not None and _unnamed(generation, seen, unnamed):
+        delivered = generation.id in by_webhook
+        polled_failure = generation.status is Status.FAILED and not delivered
+        if polled_failure and seen is not None and _unnamed(generation, seen, unnamed):
             slug = UNKNOWN
         by_status = (account, slug, generation.status.value)
         ended[by_status] += 1
-        durations.setdefault(by_status, []).append(duration_us(generation))
+        durations.setdefault(by_status, []).append(duration_us(generation, delivered))
         if generation.fate.reason is not None:
             failures[account, slug, generation.fate.reason] += 1
         else:

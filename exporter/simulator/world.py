@@ -5,7 +5,7 @@ Events are worked off in the order of their own times, so nothing depends on whe
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from random import Random
@@ -65,6 +65,8 @@ class World:
         self.accounts = {account.name: account for account in accounts}
         self.ends: list[str] = []
         """Ids of generations in the order of their ends, those added as already ended left out."""
+        self.on_submitted: list[Callable[[], None]] = []
+        """Called after each submission, which may have made the next event earlier than it was."""
         self._jobs = {account.name: _Jobs(Wallet(account.granted)) for account in accounts}
         self._generations: dict[str, Generation] = {}
         self._in_flight: dict[str, None] = {}
@@ -92,6 +94,10 @@ class World:
         self._now_us = max(self._now_us, now_us)
         return self._now_us
 
+    def next_event_us(self) -> int | None:
+        """When something next happens by itself, or None if never. Only a submission makes it earlier."""
+        return self._events[0][0] if self._events else None
+
     def submit(self, account: str, model: SimulatedModel, number_results: int, now_us: int) -> Generation:
         """Accept a generation and reserve its credits, or raise InsufficientCreditsError."""
         now_us = self.advance(now_us)
@@ -109,6 +115,8 @@ class World:
         self._generations[fate.id] = generation
         self._in_flight[fate.id] = None
         self._schedule(jobs.last_ready_us, _Event.READY, fate.id)
+        for tell in self.on_submitted:
+            tell()
         return generation
 
     def add_ended(
@@ -144,6 +152,10 @@ class World:
         if found is None or self.expired(found, now_us):
             return None
         return found
+
+    def ended(self, first: int) -> list[Generation]:
+        """The generations of `ends`, from number `first` on."""
+        return [self._generations[generation_id] for generation_id in self.ends[first:]]
 
     def expired(self, generation: Generation, at_us: int) -> bool:
         """Whether a generation has left the retention window."""

@@ -36,6 +36,7 @@ class Database:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = _lock(path)
             self.engine = _engine(path, owner=owner)
+            self._reading = _engine(path, owner=False)
             self._check(owner=owner)
         except OSError as error:
             self.close()
@@ -52,6 +53,15 @@ class Database:
         """One transaction: committed on leaving, undone on an exception. Raises StoreError."""
         try:
             with self.engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self.path}: {_cause(error)}") from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads, beside one that writes. Raises StoreError."""
+        try:
+            with self._reading.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise StoreError(f"{self.path}: {_cause(error)}") from error

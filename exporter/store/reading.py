@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
 
 from exporter.ledger import Family, Series
 from exporter.store import rows
 from exporter.store.schema import generations, observations, outbox, reservations, totals
-from exporter.values import AccountName, Generation, GenerationId, Source
+from exporter.values import AccountName, Generation, GenerationId, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,24 @@ class LoggedObservation:
     source: str
     said: str
     counted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a generation stands in the list of all, newest first."""
+
+    discovered_us: int
+    account: AccountName
+    id: GenerationId
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which generations a list is about; None is any."""
+
+    account: AccountName | None = None
+    phase: Phase | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +74,39 @@ class Reading:
         return [LoggedObservation(row.at_us, row.source, row.said, row.counted) for row in found]
 
     def followed(self, account: AccountName) -> list[Generation]:
-        """The generations to follow, oldest discovered first: not ended, not dropped, and either still named
-        by the configuration or handed over for good."""
-        handed_over = generations.c.source.in_([Source.API.value, Source.WEBHOOK.value])
+        """The generations to follow, oldest discovered first: not ended, not dropped, and either still listed
+        or handed over for good."""
         found = self._connection.execute(
             select(generations)
             .where(
                 generations.c.account == account,
                 generations.c.closed_us.is_(None),
-                or_(generations.c.listed.is_(True), handed_over),
+                or_(generations.c.listed.is_(True), generations.c.registered.is_(True)),
             )
             .order_by(generations.c.discovered_us)
+        )
+        return [rows.from_row(row) for row in found]
+
+    def listed(self, account: AccountName) -> set[GenerationId]:
+        """The ids that configuration and files listed when they were last taken up."""
+        found = self._connection.scalars(
+            select(generations.c.id).where(generations.c.account == account, generations.c.listed.is_(True))
+        )
+        return {GenerationId(id) for id in found}
+
+    def page(self, of: Filter, after: Place | None, limit: int) -> list[Generation]:
+        """Up to `limit` generations, newest discovered first, from behind `after` on."""
+        wanted = [] if of.phase is None else [_in_phase(of.phase)]
+        if of.account is not None:
+            wanted.append(generations.c.account == of.account)
+        if of.model is not None:
+            wanted.append(generations.c.model == of.model)
+        place = tuple_(generations.c.discovered_us, generations.c.account, generations.c.id)
+        if after is not None:
+            wanted.append(place < tuple_(after.discovered_us, after.account, after.id))
+        newest_first = (column.desc() for column in place.clauses)
+        found = self._connection.execute(
+            select(generations).where(*wanted).order_by(*newest_first).limit(limit)
         )
         return [rows.from_row(row) for row in found]
 
@@ -122,6 +162,15 @@ class Reading:
 
 
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
+
+
+def _in_phase(phase: Phase) -> ColumnElement[bool]:
+    """The condition that `Generation.phase` is this one."""
+    dropped = and_(generations.c.drop_reason.is_not(None), generations.c.end_recorded_us.is_(None))
+    if phase is Phase.DROPPED:
+        return dropped
+    status = generations.c.status
+    return and_(status.is_(None) if phase is Phase.UNSEEN else status == phase.value, ~dropped)
 
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:

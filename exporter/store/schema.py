@@ -28,6 +28,8 @@ generations = Table(
     Column("discovered_us", BigInteger, nullable=False),
     # Still named by the configuration or a file: never forgotten, or it would be discovered and counted anew.
     Column("listed", Boolean, nullable=False),
+    # Handed over for good, by registration or a webhook: followed whatever the configuration lists.
+    Column("registered", Boolean, nullable=False),
     Column("traceparent", Text),
     Column("status", Text),
     Column("model", Text),
@@ -54,6 +56,8 @@ generations = Table(
 )
 Index("generations_by_account", generations.c.account, generations.c.closed_us)
 Index("generations_by_age", generations.c.closed_us)
+Index("generations_by_discovery", generations.c.discovered_us, generations.c.account, generations.c.id)
+Index("generations_by_id", generations.c.id)
 
 observations = Table(
     "observations",

@@ -54,15 +54,17 @@ class Store:
         heartbeat: Heartbeat,
         *,
         traced: bool,
+        keeps_output_urls: bool = False,
     ) -> None:
-        """`traced` says whether the spans of generations that end are entered into the outbox. Raises
-        StoreError."""
+        """`traced` says whether the spans of generations that end are entered into the outbox, and
+        `keeps_output_urls` whether that is with where the outputs are. Raises StoreError."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
         self._meter = meter
         self._heartbeat = heartbeat
         self._traced = traced
+        self._keeps_output_urls = keeps_output_urls
         self.spans_due = asyncio.Event()
         """Set whenever spans have become due."""
         self.spans_pending = 0
@@ -80,6 +82,16 @@ class Store:
         self._jobs.put_nowait(job)
         result: T = await job.done
         return result
+
+    async def read(self, question: Callable[[Reading], T]) -> T:
+        """The answer to a question about what is committed; does not wait for, nor hold up, what is being
+        written. Raises StoreError."""
+
+        def ask() -> T:
+            with self._database.read() as connection:
+                return question(Reading(connection))
+
+        return await asyncio.to_thread(ask)
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled; what has arrived by then is still committed."""
@@ -101,11 +113,11 @@ class Store:
             while not self._jobs.empty():
                 await self._group(self._jobs.get_nowait())
 
-    async def prune(self, retention_us: int) -> None:
+    async def prune(self, retention_us: Callable[[], int]) -> None:
         """Forget generations that ended longer ago than the retention, in small steps, for ever."""
 
         def prune(transaction: Transaction) -> int:
-            return transaction.prune(self._clock.now_us() - retention_us, PRUNE_CHUNK)
+            return transaction.prune(self._clock.now_us() - retention_us(), PRUNE_CHUNK)
 
         while True:
             # A StoreError is counted where it arises, and the next round does what this one could not.
@@ -151,7 +163,9 @@ class Store:
 
     def _transact(self, jobs: Sequence[_Job]) -> tuple[list[Any], Transaction]:
         with self._database.begin() as connection:
-            transaction = Transaction(connection, self._ledger, traced=self._traced)
+            transaction = Transaction(
+                connection, self._ledger, traced=self._traced, keeps_output_urls=self._keeps_output_urls
+            )
             results = [job.unit(transaction) for job in jobs]
             transaction.flush()
         return results, transaction

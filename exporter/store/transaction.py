@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
@@ -14,6 +15,7 @@ from exporter.store.reading import DueSpans, Reading, one_of
 from exporter.store.schema import generations, observations, outbox, reservations, totals
 from exporter.values import (
     AccountName,
+    Discovered,
     Dropped,
     DropReason,
     Ended,
@@ -33,11 +35,23 @@ CHUNK = 1_000
 """Ids in one statement; SQLite takes at most 32,766 values."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What became of ids that were handed over: those never heard of before, and those that were known and
+    have neither ended nor been dropped. Of the others there is nothing more to learn."""
+
+    new: Sequence[Generation]
+    open: Sequence[Generation]
+
+
 class Transaction(Reading):
     """The verbs, on one open transaction. `additions` is what it adds to the totals."""
 
-    def __init__(self, connection: Connection, ledger: Ledger, *, traced: bool) -> None:
+    def __init__(
+        self, connection: Connection, ledger: Ledger, *, traced: bool, keeps_output_urls: bool = False
+    ) -> None:
         super().__init__(connection)
+        self._keeps_output_urls = keeps_output_urls
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
@@ -51,50 +65,72 @@ class Transaction(Reading):
         new: Sequence[NewGeneration],
         at_us: int,
         *,
-        listed: bool = False,
-    ) -> list[Generation]:
-        """Enter the ids that the account does not have yet, and return those. `listed` ones are named by the
-        configuration for as long as `unlist` does not say otherwise. Microseconds tell their order."""
+        listed: bool,
+    ) -> Entered:
+        """Enter the ids that the account does not have yet. `listed` ones are named by the configuration or a
+        file for as long as `unlist` does not say otherwise, the others are handed over for good.
+        Microseconds tell their order."""
+        mark = generations.c.listed if listed else generations.c.registered
         entered: list[Generation] = []
+        still_open: list[Generation] = []
         for chunk in _chunks(new):
-            candidates = {
-                item.id: Generation(account, item.id, source, at_us + place, traceparent=item.traceparent)
-                for place, item in enumerate(chunk, len(entered))
-            }
+            candidates: dict[GenerationId, Generation] = {}
+            for place, item in enumerate(chunk, len(entered)):
+                one = Generation(account, item.id, source, at_us + place, traceparent=item.traceparent)
+                candidates.setdefault(item.id, one)
             # Nobody else writes between the question and the insertion: the transaction holds the lock.
-            known = [
-                GenerationId(id)
-                for id in self._connection.scalars(
-                    select(generations.c.id).where(one_of(account, list(candidates)))
-                )
-            ]
-            for id in known:
-                del candidates[id]
+            found = self._connection.execute(
+                select(generations.c.id, generations.c.closed_us).where(one_of(account, list(candidates)))
+            ).all()
+            known = {GenerationId(row.id): candidates.pop(GenerationId(row.id)) for row in found}
             if candidates:
                 self._connection.execute(
                     insert(generations),
-                    [rows.to_row(candidate) | {"listed": listed} for candidate in candidates.values()],
+                    [
+                        rows.to_row(candidate) | {"listed": listed, "registered": not listed}
+                        for candidate in candidates.values()
+                    ],
                 )
             entered.extend(candidates.values())
-            if listed and known:
+            if known:
                 self._connection.execute(
                     update(generations)
-                    .where(one_of(account, known), generations.c.listed.is_(False))
-                    .values(listed=True)
+                    .where(one_of(account, list(known)), mark.is_(False))
+                    .values({mark: True})
+                )
+            open_ids = [GenerationId(row.id) for row in found if row.closed_us is None]
+            if open_ids:
+                self._join_traces(account, [known[id] for id in open_ids])
+                still_open.extend(
+                    rows.from_row(row)
+                    for row in self._connection.execute(select(generations).where(one_of(account, open_ids)))
                 )
         for generation in entered:
             for fact in transition.discover(generation).facts:
                 self._ledger.enter(account, fact, self.additions)
-        return entered
+        return Entered(entered, still_open)
 
-    def unlist(self, account: AccountName, keep: set[GenerationId]) -> None:
-        """Let go of the listed ids that the configuration no longer names."""
-        listed = self._connection.scalars(
-            select(generations.c.id).where(generations.c.account == account, generations.c.listed.is_(True))
-        )
-        gone = [GenerationId(id) for id in listed if id not in keep]
-        for chunk in _chunks(gone):
+    def _join_traces(self, account: AccountName, handed_over: Iterable[Generation]) -> None:
+        """A trace context that comes with a later hand-over is taken up where there was none."""
+        for generation in handed_over:
+            if generation.traceparent is not None:
+                self._connection.execute(
+                    update(generations)
+                    .where(one_of(account, [generation.id]), generations.c.traceparent.is_(None))
+                    .values(traceparent=generation.traceparent)
+                )
+
+    def unlist(self, account: AccountName, ids: Iterable[GenerationId]) -> set[GenerationId]:
+        """The configuration and its files name these ids no more. Returns those that are followed all the
+        same, because they were handed over for good."""
+        kept: set[GenerationId] = set()
+        for chunk in _chunks(list(ids)):
             self._connection.execute(update(generations).where(one_of(account, chunk)).values(listed=False))
+            registered = self._connection.scalars(
+                select(generations.c.id).where(one_of(account, chunk), generations.c.registered.is_(True))
+            )
+            kept.update(map(GenerationId, registered))
+        return kept
 
     def observe(
         self, account: AccountName, id: GenerationId, observation: Observation, known: Generation | None
@@ -111,6 +147,25 @@ class Transaction(Reading):
                 after, observation.at_us, observation.via.value, _said(observation), observation.output_urls
             )
         return after
+
+    def deliver(
+        self,
+        account: AccountName,
+        id: GenerationId,
+        observation: Observation,
+        known: Generation | None,
+        oldest_us: int,
+    ) -> Transition | None:
+        """Apply an end that was pushed, adopting an id that nobody handed over. A repeat has no facts. None
+        where the id is not known and its end lies before `oldest_us`: it may have been counted and forgotten.
+        """
+        if self.find(account, id) is not None:
+            return self.observe(account, id, observation, known)
+        if observation.completed_us is not None and observation.completed_us < oldest_us:
+            return None
+        self.discover(account, Source.WEBHOOK, [NewGeneration(id)], observation.at_us, listed=False)
+        after = self.observe(account, id, observation, None)
+        return Transition(after.generation, (Discovered(Source.WEBHOOK), *after.facts))
 
     def drop(self, generation: Generation, reason: DropReason, at_us: int, said: str) -> Transition:
         """Stop following a generation; nothing happens if its end or drop is already known."""
@@ -218,10 +273,8 @@ class Transaction(Reading):
             self._enter_spans(generation, output_urls)
 
     def _enter_spans(self, generation: Generation, output_urls: Sequence[str]) -> None:
-        values = {
-            "due_us": generation.ended_us,
-            "output_urls": json.dumps(output_urls) if output_urls else None,
-        }
+        urls = json.dumps(output_urls) if output_urls and self._keeps_output_urls else None
+        values = {"due_us": generation.ended_us, "output_urls": urls}
         moved = self._connection.execute(update(outbox).where(_in_outbox(generation)).values(values))
         if not moved.rowcount:
             key = {"account": generation.account, "id": generation.id}

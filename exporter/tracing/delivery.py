@@ -190,7 +190,7 @@ class Delivery:
             self._size = len(due) // 2
         elif refused or (sent.outcome is Outcome.UNKNOWN and trouble.failures >= SUSPECT):
             self._set_aside(due[0], sent)
-        if not refused and not trouble.told:
+        if (not refused or trouble.failures >= SUSPECT) and not trouble.told:
             trouble.told = True
             _log.warning("spans cannot be delivered; they wait in the state", error=sent.said)
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(trouble.failures - 1, 20))
@@ -205,7 +205,8 @@ class Delivery:
         refusals = (before.refusals if before else 0) + (sent.outcome is Outcome.REFUSED)
         pause = min(LONGEST_ASIDE, ASIDE_PAUSE * 2.0 ** min(max(0, refusals - 1), 20))
         aside[key] = _Aside(self._clock.monotonic() + pause, refusals)
-        if refusals == 1:
+        # Once everything is refused, it is no news of each that it is.
+        if refusals == 1 and not self._trouble.told:
             _log.error(
                 "the spans of a generation are refused; they are kept and tried again now and then",
                 account=generation.account,

@@ -16,8 +16,8 @@ from exporter.values import Generation, GenerationId
 
 Value = str | int | float | Sequence[str]
 
-_NANOS = 1_000
-"""In a microsecond."""
+_LATEST_US = (2**63 - 1) // 1_000
+"""What receivers hold a time in ends in the year 2262."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -91,8 +91,8 @@ def trace_of(
         name=f"{names.GENERATE_CONTENT} {generation.model}" if generation.model else names.GENERATE_CONTENT,
         kind=Kind.CLIENT,
         id=span_id(generation.id, "generation"),
-        start_ns=created_us * _NANOS,
-        end_ns=ended_us * _NANOS,
+        start_ns=_nanos(created_us),
+        end_ns=_nanos(ended_us),
         attributes=_attributes(generation, error, category, server, output_urls),
         error=error is not None,
         message=end.message if end is not None else None,
@@ -103,6 +103,10 @@ def trace_of(
         root=root,
         children=_children(generation, created_us, ended_us),
     )
+
+
+def _nanos(at_us: int) -> int:
+    return min(max(at_us, 0), _LATEST_US) * 1_000
 
 
 def _children(generation: Generation, created_us: int, ended_us: int) -> tuple[Span, ...]:
@@ -117,8 +121,8 @@ def _children(generation: Generation, created_us: int, ended_us: int) -> tuple[S
             part,
             Kind.INTERNAL,
             span_id(generation.id, part),
-            start_us * _NANOS,
-            end_us * _NANOS,
+            _nanos(start_us),
+            _nanos(end_us),
             uncertainty,
         )
         for part, start_us, end_us in parts

@@ -1,6 +1,8 @@
 """Whole commands, as a user types them: what they print, and how they end."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -15,6 +17,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from exporter.clock import SystemClock
 from exporter.simulator.accounts import SimulatedAccount
@@ -250,6 +256,58 @@ async def test_run_follows_explains_and_stops_on_sigterm(tmp_path: Path) -> None
     assert KEY not in "\n".join(lines)
 
 
+async def test_run_reloads_on_sighup(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    arguments = (
+        "run",
+        "--config.file",
+        str(path),
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--log.format",
+        "json",
+    )
+    async with started(*arguments) as (process, lines):
+        await until(printed(lines, "following"), "it follows")
+        write_config(
+            tmp_path, [{"name": name, "base_url": DEAD, "api_key": KEY} for name in ("studio", "shop")]
+        )
+        process.send_signal(signal.SIGHUP)
+        await until(printed(lines, "the configuration was reloaded"), "it reloads")
+        path.write_text("accounts: []\n")
+        process.send_signal(signal.SIGHUP)
+        await until(printed(lines, "the configuration is refused"), "it refuses")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    reloaded = json.loads(next(line for line in lines if "was reloaded" in line))
+    assert (reloaded["accounts"], reloaded["added"], reloaded["removed"]) == (2, 1, 0)
+    refused = json.loads(next(line for line in lines if "is refused" in line))
+    assert "expected at least one account" in refused["error"]
+
+
+def test_check_says_which_files_of_ids_are_broken(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("a\nb\n")
+    path = configured(tmp_path, generation_files=["*.txt", "*.json"])
+    done = run("check", "--config.file", str(path))
+    assert "in files: 2" in done.stdout
+    (tmp_path / "bad.json").write_text("[")
+    assert_refused(run("check", "--config.file", str(path)), 2, "bad.json", "1 files of ids cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--webhook.url", "http://localhost/"), "ACCOUNT=URL"),
+        (("--webhook.url", "nobody=http://localhost/"), "there are studio, shop, lab"),
+        (("--webhook.url", "studio=localhost"), "not the URL of a webhook"),
+        (("--webhook.url", "studio=http://localhost/", "--webhook.secret", ""), "is empty"),
+        (("--webhook.url", "studio=http://localhost/") * 6, "more than 5"),
+    ],
+)
+def test_a_webhook_that_makes_no_sense_is_refused(arguments: Sequence[str], part: str) -> None:
+    assert_refused(run("simulate", "--listen", "127.0.0.1:0", *arguments), 2, "webhooks", part)
+
+
 def test_explaining_what_was_never_handed_over_says_so(tmp_path: Path) -> None:
     path = configured(tmp_path)
     assert_refused(run("explain", "nobody", "--config.file", str(path)), 2, "no such state file")
@@ -289,6 +347,39 @@ async def test_the_simulator_alone_answers_and_stops() -> None:
             assert plan.json()["tier"] == "ultimate"
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+
+
+async def test_the_simulator_delivers_webhooks_where_it_is_told_to() -> None:
+    delivered: list[tuple[str, bytes]] = []
+
+    async def take(request: Request) -> Response:
+        delivered.append((request.headers["X-Vivix-Signature"], await request.body()))
+        return Response(status_code=204)
+
+    async with serve(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as receiver:
+        arguments = ("--webhook.url", f"studio={receiver.url}/hook", "--speed", "200")
+        async with started("simulate", "--listen", "127.0.0.1:0", *arguments) as (process, lines):
+            await until(printed(lines, "account lab"), "the accounts are printed")
+            url, secret = found(lines, r"API at (http://\S+)"), found(lines, r"/hook, signed with (\S+)")
+            async with httpx.AsyncClient() as http:
+                submitted = await http.post(f"{url}/simulator/submit", json={"account": "studio", "count": 3})
+            await until(lambda: len(delivered) == 3, "every end is delivered")
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    assert {json.loads(body)["generation_id"] for _, body in delivered} == set(submitted.json()["ids"])
+    for signature, body in delivered:
+        assert signature == f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+    assert "Traceback" not in "\n".join(lines)
+
+
+async def test_a_given_webhook_secret_is_not_printed() -> None:
+    arguments = ("--webhook.url", f"studio={DEAD}", "--webhook.secret", "whsec_mine")
+    async with started("simulate", "--listen", "127.0.0.1:0", *arguments) as (process, lines):
+        await until(printed(lines, "account lab"), "the accounts are printed")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert "signed with the given secret" in "\n".join(lines)
+    assert "whsec_mine" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize("command", ["run", "check", "demo"])

@@ -76,7 +76,7 @@ async def client_of(
     try:
         yield client
     finally:
-        await client.aclose()
+        await client.retire()
 
 
 async def failure(call: Awaitable[object]) -> ApiError:

@@ -31,7 +31,7 @@ def in_flight(path: Path, ids: list[str], now_us: int) -> None:
     database = Database(path, owner=True)
     with database.begin() as connection:
         tx = Transaction(connection, Ledger((1,), 100, 50), traced=False)
-        tx.discover(STUDIO, Source.API, [NewGeneration(GenerationId(id)) for id in ids], now_us)
+        tx.discover(STUDIO, Source.API, [NewGeneration(GenerationId(id)) for id in ids], now_us, listed=False)
         for id in ids:
             seen = Observation(
                 now_us, Via.POLL, Status.PROCESSING, "processing", MODELS[0].slug, created_us=now_us,

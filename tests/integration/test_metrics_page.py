@@ -37,6 +37,7 @@ async def test_the_page_shows_what_the_readme_promises_and_nothing_else(tmp_path
     api = SimulatedApi(world, clock, faults)
     faults.strike_next(Fault.BROKEN_JSON)
     ids = [world.submit("studio", model, 1, clock.now_us()).id for model in MODELS for _ in range(4)]
+    (tmp_path / "secret").write_text("whsec_of_the_tests")
     async with serve(create_app(api)) as address:
         path = write_config(
             tmp_path,
@@ -46,6 +47,7 @@ async def test_the_page_shows_what_the_readme_promises_and_nothing_else(tmp_path
                     "base_url": address.url,
                     "api_key": account.key,
                     "generations": [*ids, "gone"],
+                    "webhook_secret_file": "secret",
                 }
             ],
         )

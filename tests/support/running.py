@@ -16,6 +16,7 @@ from exporter.clock import Clock, SystemClock
 from exporter.config import load_config
 from exporter.serving import bound_address, listen
 from exporter.store import Database
+from exporter.values import AccountName, GenerationId
 from support.scrape import Scrape, parse
 
 PATIENCE = 600.0
@@ -42,6 +43,10 @@ class Running(Exporter):
 
     app: App
 
+    async def register(self, account: str, *ids: str) -> None:
+        """Follow these ids of an account from now on."""
+        await self.app.register(AccountName(account), [GenerationId(id) for id in ids])
+
 
 def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections: object) -> Path:
     """A configuration file of these accounts."""
@@ -51,10 +56,18 @@ def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections
 
 
 @asynccontextmanager
-async def exporter(path: Path, clock: Clock | None = None) -> AsyncIterator[Running]:
+async def exporter(
+    path: Path, clock: Clock | None = None, *, lifecycle: bool = False
+) -> AsyncIterator[Running]:
     """Run the exporter of a configuration in this process, until the context is left."""
     config = load_config(path)
-    app = App(config, Database(config.state_path, owner=True), clock or SystemClock())
+    app = App(
+        config,
+        Database(config.state_path, owner=True),
+        clock or SystemClock(),
+        load=lambda: load_config(path),
+        lifecycle=lifecycle,
+    )
     listener = listen("127.0.0.1:0")
     stop = asyncio.Event()
     running = asyncio.create_task(app.run([listener], stop))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.cadence import Cadence
+from exporter.cadence import NET_EARLIEST, NET_LATEST, Cadence
 from exporter.hazard import Hazard
 
 LAG, SHORTEST, LONGEST = 2.0, 0.5, 60.0
@@ -189,3 +189,34 @@ def test_the_mean_of_the_hazards_inverse_root_is_a_positive_number(
     durations: list[float], category: str | None
 ) -> None:
     assert 0 < hazard(category, durations).mean_inverse_sqrt() < math.inf
+
+
+def test_the_net_behind_webhooks_looks_when_nearly_all_have_ended() -> None:
+    schedule = cadence()
+    learn(schedule, "film", around=600)
+    learn(schedule, "picture", around=12)
+    assert schedule.net("picture", 0.5) == NET_EARLIEST - 0.5
+    assert 2 * 600 <= schedule.net("film", 0.0) <= NET_LATEST
+    assert schedule.net(None, 0.0) == NET_LATEST
+
+
+@given(DURATIONS, CATEGORIES, st.floats(0, 1e6))
+def test_the_net_looks_later_each_time(durations: list[float], category: str | None, age: float) -> None:
+    schedule = cadence()
+    if category is not None:
+        schedule.set_category("m", category)
+    for duration in durations:
+        schedule.learn("m", duration)
+    pause = schedule.net("m", age)
+    assert pause > 0
+    assert age + pause >= max(NET_EARLIEST, 2 * age) * 0.999
+
+
+def test_other_aims_keep_what_was_learnt() -> None:
+    schedule = cadence()
+    learn(schedule, "m", around=30)
+    before = looks(schedule, "m", 40)
+    schedule.aim(2 * LAG, SHORTEST, LONGEST)
+    assert len(looks(schedule, "m", 40)) < len(before)
+    schedule.aim(LAG, SHORTEST, LONGEST)
+    assert looks(schedule, "m", 40) == before

@@ -8,14 +8,16 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "exporter"
 
 LAYERS = (
-    ("values", "errors", "clock", "durations", "__init__"),
-    ("traceid", "heartbeat", "logs", "labels", "payload", "transition", "config"),
-    ("ledger", "client", "hazard", "serving"),
-    ("store", "cadence", "budget", "agenda", "standing", "catalogue", "instruments", "exemplars"),
+    ("values", "errors", "clock", "durations", "watch", "globs", "__init__"),
+    ("traceid", "heartbeat", "logs", "labels", "payload", "transition", "reliance", "bodies", "config"),
+    ("ledger", "client", "hazard", "serving", "idfile"),
+    ("store", "cadence", "budget", "agenda", "standing", "catalogue", "instruments", "idfiles", "exemplars"),
     ("follower", "tracing"),
     ("poller",),
-    ("families", "web"),
-    ("collector",),
+    ("sources", "families", "web"),
+    ("account",),
+    ("intake", "collector"),
+    ("api", "webhooks"),
     ("app",),
     ("check", "explain", "demo"),
     ("cli",),

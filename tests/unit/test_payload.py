@@ -12,14 +12,14 @@ from exporter.payload import (
     Model,
     PayloadError,
     Plan,
+    parse_delivery,
     parse_generation,
     parse_json,
     parse_models,
-    parse_output_urls,
     parse_plan,
     parse_time,
 )
-from exporter.values import GenerationId, Observation, Status
+from exporter.values import GenerationId, Observation, Status, Via
 
 ID = GenerationId("5b91a581-ee19-4f86-9fea-bd29471d69d5")
 
@@ -163,6 +163,70 @@ def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
         parse_json(body)
 
 
+DELIVERED = {
+    "generation_id": ID,
+    "status": "completed",
+    "model": "runware:101@1",
+    "output_url": "https://pub.r2.dev/1.jpg",
+    "output_urls": ["https://pub.r2.dev/1.jpg"],
+    "credits_charged": 12,
+    "duration_ms": 4321,
+    "completed_at": "2026-05-12T18:23:45.123Z",
+}
+
+
+def test_the_documented_delivery_of_a_completed_one() -> None:
+    id, seen = parse_delivery(DELIVERED, at_us=7)
+    assert id == ID
+    assert seen == Observation(
+        at_us=7,
+        via=Via.WEBHOOK,
+        status=Status.COMPLETED,
+        status_text="completed",
+        model="runware:101@1",
+        completed_us=1_778_610_225_123_000,
+        duration_us=4_321_000,
+        credits_used_micro=12_000_000,
+        outputs=1,
+        output_urls=("https://pub.r2.dev/1.jpg",),
+    )
+
+
+def test_the_documented_delivery_of_a_failed_one() -> None:
+    failed: Json = {
+        **DELIVERED,
+        "status": "failed",
+        "output_url": None,
+        "output_urls": None,
+        "credits_charged": 0,
+        "error_code": "PROVIDER_ERROR",
+        "error_message": "Underlying model returned an error.",
+    }
+    _, seen = parse_delivery(failed, at_us=7)
+    assert (seen.status, seen.reason) == (Status.FAILED, "PROVIDER_ERROR")
+    assert seen.message == "Underlying model returned an error."
+    assert seen.outputs is None
+
+
+@pytest.mark.parametrize("status", [None, "", 3, "pending", "processing", "moderating"])
+def test_a_delivery_that_tells_of_no_end_is_refused(status: object) -> None:
+    with pytest.raises(PayloadError):
+        parse_delivery({**DELIVERED, "status": status}, at_us=7)
+
+
+@pytest.mark.parametrize("id", [None, "", 7, "with space", "x" * 257, ["a"], ".."])
+def test_a_delivery_about_no_generation_is_refused(id: object) -> None:
+    with pytest.raises(PayloadError):
+        parse_delivery({**DELIVERED, "generation_id": id}, at_us=7)
+
+
+@given(st.dictionaries(st.sampled_from([*DELIVERED, "error_code", "error_message"]), json_values))
+def test_whatever_a_delivery_holds_it_is_an_end_or_refused(payload: Json) -> None:
+    with contextlib.suppress(PayloadError):
+        _, seen = parse_delivery({**DELIVERED, **payload}, at_us=7)
+        assert seen.status in (Status.COMPLETED, Status.FAILED)
+
+
 @pytest.mark.parametrize(
     ("text", "micros"),
     [
@@ -220,16 +284,21 @@ def test_models_without_a_slug_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("payload", "urls"),
     [
-        ({"output_url": "a", "output_urls": ["a", "b"]}, ("a", "b")),
-        ({"output_url": "a"}, ("a",)),
-        ({"output_url": "a", "output_urls": []}, ("a",)),
+        ({"output_url": "u:a", "output_urls": ["u:a", "u:b"]}, ("u:a", "u:b")),
+        ({"output_url": "u:a"}, ("u:a",)),
+        ({"output_url": "u:a", "output_urls": []}, ("u:a",)),
         ({"output_url": None, "output_urls": None}, ()),
-        ({"output_url": 5, "output_urls": ["", 7, "x\n", "y" * 5_000, "b"]}, ("b",)),
-        ({"output_urls": ["a"] * 1_000}, ("a",) * 100),
+        ({"output_url": 5, "output_urls": ["", 7, "x\n", "y" * 5_000, "u:b"]}, ("u:b",)),
+        ({"output_urls": ["u:a"] * 1_000}, ("u:a",) * 100),
     ],
 )
-def test_where_outputs_are_is_read_by_who_wants_to_know(
-    payload: dict[str, object], urls: tuple[str, ...]
-) -> None:
-    assert parse_output_urls(payload) == urls
-    assert parse_generation(payload | {"status": "completed"}, ID, at_us=7).output_urls == ()
+def test_it_says_where_the_outputs_are(payload: dict[str, object], urls: tuple[str, ...]) -> None:
+    observation = parse_generation(payload | {"status": "completed"}, ID, at_us=7)
+    assert observation.output_urls == urls
+    assert not urls or urls[0] not in repr(observation)
+
+
+def test_half_a_character_in_a_message_is_replaced() -> None:
+    """JSON can hold one, and neither the state nor a span can."""
+    payload = parse_json(b'{"status": "failed", "message": "oh \\ud83d no"}')
+    assert parse_generation(payload, ID, at_us=7).message == "oh ? no"

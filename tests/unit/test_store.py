@@ -2,9 +2,10 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from exporter.errors import StateUnusableError, StoreError
 from exporter.heartbeat import Heartbeat
 from exporter.ledger import VALUE, Family, Ledger
 from exporter.store import Database, Store, Transaction
+from exporter.store.reading import Filter, Place, Reading
 from exporter.values import (
     AccountName,
     DropReason,
@@ -21,6 +23,7 @@ from exporter.values import (
     GenerationId,
     NewGeneration,
     Observation,
+    Phase,
     Source,
     Status,
     Via,
@@ -47,13 +50,28 @@ class Meter:
 class Opened:
     """A running store with its ledger and meter."""
 
-    def __init__(self, path: Path, *, traced: bool = True, bounds_us: tuple[int, ...] = BOUNDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        traced: bool = True,
+        keeps_output_urls: bool = False,
+        bounds_us: tuple[int, ...] = BOUNDS,
+    ) -> None:
         self.ledger = Ledger(bounds_us, 100, 50)
         self.meter = Meter()
         self.database = Database(path, owner=True)
         self.restarted = self.database.restart_histograms(bounds_us)
         clock = SystemClock()
-        self.store = Store(self.database, self.ledger, clock, self.meter, Heartbeat(clock), traced=traced)
+        self.store = Store(
+            self.database,
+            self.ledger,
+            clock,
+            self.meter,
+            Heartbeat(clock),
+            traced=traced,
+            keeps_output_urls=keeps_output_urls,
+        )
 
     async def reload(self) -> None:
         cells = await self.store.write(lambda tx: list(tx.totals(STUDIO)))
@@ -83,9 +101,11 @@ def open_store(tmp_path: Path) -> Open:
     return opened
 
 
-def discover(*ids: str, listed: bool = False, at_us: int = 0) -> Callable[[Transaction], list[Generation]]:
+def discover(
+    *ids: str, listed: bool = False, at_us: int = 0
+) -> Callable[[Transaction], Sequence[Generation]]:
     new = [NewGeneration(GenerationId(id)) for id in ids]
-    return lambda tx: tx.discover(STUDIO, Source.CONFIG, new, at_us, listed=listed)
+    return lambda tx: tx.discover(STUDIO, Source.CONFIG, new, at_us, listed=listed).new
 
 
 def look(status: Status, at_us: int = 20 * S) -> Observation:
@@ -158,7 +178,8 @@ async def test_a_generation_comes_back_as_it_was_stored(open_store: Open) -> Non
 async def test_only_what_needs_following_is_followed_after_a_restart(open_store: Open) -> None:
     async with open_store() as state:
         await state.store.write(discover("g", "dropped", "followed", listed=True))
-        await state.store.write(discover("removed"))
+        await state.store.write(discover("removed", listed=True))
+        await state.store.write(lambda tx: tx.unlist(STUDIO, [GenerationId("removed")]))
         await state.store.write(observe(look(Status.COMPLETED)))
         found = await state.store.write(lambda tx: tx.find(STUDIO, GenerationId("dropped")))
         assert found is not None
@@ -257,17 +278,25 @@ async def test_an_end_that_is_seen_while_the_drop_s_span_is_exported_is_exported
         assert state.store.spans_pending == 0
 
 
-async def test_output_urls_are_kept_only_as_long_as_a_span_waits(open_store: Open, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked_for", [True, False])
+async def test_output_urls_are_kept_on_request_and_as_long_as_a_span_waits(
+    open_store: Open, tmp_path: Path, asked_for: bool
+) -> None:
     url = "https://pub.example/secret.jpg"
-    async with open_store() as state:
+
+    def written() -> bool:
+        with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+            return url in "\n".join(connection.iterdump())
+
+    async with open_store(keeps_output_urls=asked_for) as state:
         await state.store.write(discover("g"))
         await state.store.write(observe(replace(look(Status.COMPLETED), output_urls=(url,))))
         [due] = await state.store.write(lambda tx: tx.due_spans(10))
-        assert due.output_urls == (url,)
+        assert due.output_urls == ((url,) if asked_for else ())
+        assert written() == asked_for
         assert url not in repr(due)
         await state.store.write(lambda tx: tx.tick_off_spans([due]))
-    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
-        assert url not in "\n".join(connection.iterdump())
+        assert not written()
 
 
 async def test_spans_left_by_an_earlier_configuration_wait_and_go_with_their_generation(
@@ -293,11 +322,116 @@ async def test_without_tracing_no_span_piles_up(open_store: Open) -> None:
 async def test_an_id_that_left_the_configuration_is_no_longer_listed(open_store: Open) -> None:
     async with open_store(traced=False) as state:
         await state.store.write(discover("stays", "goes", listed=True))
-        await state.store.write(lambda tx: tx.unlist(STUDIO, {GenerationId("stays")}))
+        await state.store.write(lambda tx: tx.unlist(STUDIO, [GenerationId("goes")]))
         assert [g.id for g in await state.store.write(lambda tx: tx.followed(STUDIO))] == ["stays"]
         await state.store.write(discover("goes", listed=True))
         followed = await state.store.write(lambda tx: tx.followed(STUDIO))
         assert sorted(g.id for g in followed) == ["goes", "stays"]
+
+
+async def test_an_id_that_was_also_handed_over_for_good_is_followed_when_it_is_listed_no_more(
+    open_store: Open,
+) -> None:
+    async with open_store(traced=False) as state:
+        await state.store.write(discover("g", listed=True))
+        assert await state.store.write(discover("g")) == []
+        assert await state.store.write(lambda tx: tx.unlist(STUDIO, [G])) == {G}
+        assert [g.id for g in await state.store.write(lambda tx: tx.followed(STUDIO))] == [G]
+
+
+async def test_an_open_id_that_is_handed_over_again_is_named_and_an_ended_one_is_not(
+    open_store: Open,
+) -> None:
+    async with open_store(traced=False) as state:
+        await state.store.write(discover("g", "open"))
+        await state.store.write(observe(look(Status.COMPLETED)))
+        new = [NewGeneration(GenerationId(id)) for id in ("g", "open", "new")]
+        entered = await state.store.write(lambda tx: tx.discover(STUDIO, Source.API, new, 5, listed=False))
+    assert [g.id for g in entered.new] == ["new"]
+    assert [g.id for g in entered.open] == ["open"]
+
+
+async def test_the_first_trace_context_that_comes_with_an_id_is_kept(open_store: Open) -> None:
+    async with open_store(traced=False) as state:
+        await state.store.write(discover("g"))
+        for traceparent in ("first", "second"):
+            again = [NewGeneration(G, traceparent)]
+            entered = await state.store.write(
+                partial(
+                    Transaction.discover, account=STUDIO, source=Source.API, new=again, at_us=5, listed=False
+                )
+            )
+            assert [g.traceparent for g in entered.open] == ["first"]
+
+
+def delivery(completed_us: int = 14 * S) -> Observation:
+    return replace(
+        look(Status.FAILED, 20 * S),
+        via=Via.WEBHOOK,
+        completed_us=completed_us,
+        duration_us=3 * S,
+        created_us=None,
+    )
+
+
+async def test_an_end_that_is_pushed_for_an_unknown_id_is_adopted_once(open_store: Open) -> None:
+    async with open_store(traced=False) as state:
+        first = await state.store.write(lambda tx: tx.deliver(STUDIO, G, delivery(), None, 0))
+        again = await state.store.write(lambda tx: tx.deliver(STUDIO, G, delivery(), None, 0))
+    assert first is not None
+    assert first.generation.created_us == 11 * S
+    assert again is not None
+    assert again.facts == ()
+    assert state.counters(Family.DISCOVERED) == {("webhook",): 1}
+    assert state.counters(Family.GENERATIONS) == {("m", "failed"): 1}
+
+
+async def test_an_end_older_than_memory_is_not_counted_for_an_id_that_may_have_been_forgotten(
+    open_store: Open,
+) -> None:
+    async with open_store(traced=False) as state:
+        stale = await state.store.write(lambda tx: tx.deliver(STUDIO, G, delivery(9 * S), None, 10 * S))
+        await state.store.write(discover("known"))
+        known = GenerationId("known")
+        after = await state.store.write(lambda tx: tx.deliver(STUDIO, known, delivery(9 * S), None, 10 * S))
+    assert stale is None
+    assert after is not None
+    assert after.generation.end is not None
+    assert state.counters(Family.GENERATIONS) == {("m", "failed"): 1}
+
+
+async def test_pages_go_from_the_newest_to_the_oldest_and_leave_nothing_out(open_store: Open) -> None:
+    async with open_store(traced=False) as state:
+        await state.store.write(discover(*(f"id-{n}" for n in range(7))))
+        await state.store.write(discover("id-7", "id-8", at_us=3))
+        seen: list[GenerationId] = []
+        place: Place | None = None
+        while page := await state.store.read(partial(Reading.page, of=Filter(), after=place, limit=2)):
+            seen.extend(g.id for g in page)
+            place = Place(page[-1].discovered_us, STUDIO, page[-1].id)
+    assert len(seen) == len(set(seen)) == 9
+    assert seen[0] == "id-6"
+    assert seen[-1] == "id-0"
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+async def test_a_page_can_be_about_one_phase(open_store: Open, phase: Phase) -> None:
+    async with open_store(traced=False) as state:
+        await state.store.write(discover("unseen", "pending", "processing", "completed", "failed", "dropped"))
+        for status in Status:
+            await state.store.write(observe(look(status), GenerationId(status.value)))
+        dropped = GenerationId("dropped")
+        await state.store.write(observe(look(Status.PROCESSING), dropped))
+        found = await state.store.write(lambda tx: tx.find(STUDIO, dropped))
+        assert found is not None
+        await state.store.write(lambda tx: tx.drop(found, DropReason.GAVE_UP, 9, "late"))
+        page = await state.store.read(lambda reading: reading.page(Filter(phase=phase), None, 10))
+        other = await state.store.read(
+            lambda reading: reading.page(Filter(phase=phase, account=AccountName("other")), None, 10)
+        )
+    assert [g.id for g in page] == [phase.value]
+    assert [g.phase for g in page] == [phase]
+    assert other == []
 
 
 async def test_work_that_arrives_together_shares_a_transaction(open_store: Open) -> None:
@@ -309,7 +443,7 @@ async def test_work_that_arrives_together_shares_a_transaction(open_store: Open)
 
 async def test_one_faulty_unit_does_not_take_the_others_down(open_store: Open) -> None:
     def faulty(tx: Transaction) -> None:
-        tx.discover(STUDIO, Source.API, [NewGeneration(GenerationId("half"))], 0)
+        tx.discover(STUDIO, Source.API, [NewGeneration(GenerationId("half"))], 0, listed=False)
         raise ValueError("planned")
 
     async with open_store() as state:

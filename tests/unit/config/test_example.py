@@ -26,7 +26,8 @@ def test_it_loads_as_it_is_and_holds_the_defaults() -> None:
 
 
 def test_it_loads_with_its_other_keys_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIVIX_API_KEY", "vvx_live_key")
+    for variable in ("VIVIX_API_KEY", "VIVIX_WEBHOOK_SECRET", "VIVIX_EXPORTER_TOKEN"):
+        monkeypatch.setenv(variable, "vvx_live_key")
     text = re.sub(r"^( +)# (\w+: )", r"\1\2", TEXT, flags=re.MULTILINE)
     text = re.sub(r"^ +(api_key|api_key_file): .*\n", "", text, flags=re.MULTILINE).replace("web: {}", "web:")
     config = parse_config(text, EXAMPLE)

@@ -1,3 +1,5 @@
+import pytest
+
 from exporter.clock import MICROS
 from exporter.simulator import answers
 from exporter.simulator.accounts import SimulatedAccount
@@ -70,6 +72,41 @@ def test_several_outputs_have_as_many_urls() -> None:
 def test_an_odd_id_is_quoted_in_urls() -> None:
     urls = answers.output_urls(generation(None, CREATED, CREATED + MICROS, generation_id="a/b%"))
     assert urls == [f"{answers.OUTPUT_HOST}/a%2Fb%25.jpg"]
+
+
+def test_a_completed_one_is_delivered_as_documented() -> None:
+    ended = generation(started_us=CREATED, ended_us=CREATED + 12_420_999, outputs=2)
+    assert answers.delivery_body(ended) == {
+        "generation_id": ID,
+        "status": "completed",
+        "model": "grok-imagine-image-quality",
+        "output_url": f"{URL}-0.jpg",
+        "output_urls": [f"{URL}-0.jpg", f"{URL}-1.jpg"],
+        "credits_charged": 200,
+        "duration_ms": 12420,
+        "completed_at": "2026-05-10T12:35:09.320Z",
+    }
+
+
+def test_a_failed_one_is_delivered_with_model_and_duration_and_without_outputs() -> None:
+    ended = generation("PROVIDER_ERROR", CREATED, CREATED + 5_100_000)
+    assert answers.delivery_body(ended) == {
+        "generation_id": ID,
+        "status": "failed",
+        "model": "grok-imagine-image-quality",
+        "output_url": None,
+        "output_urls": None,
+        "credits_charged": 0,
+        "duration_ms": 5100,
+        "completed_at": "2026-05-10T12:35:02.000Z",
+        "error_code": "PROVIDER_ERROR",
+        "error_message": "Underlying model returned an error.",
+    }
+
+
+def test_one_in_flight_cannot_be_delivered() -> None:
+    with pytest.raises(ValueError, match="has not ended"):
+        answers.delivery_body(generation(started_us=CREATED))
 
 
 def test_an_acceptance_is_pending_and_estimated() -> None:

@@ -65,6 +65,16 @@ def test_a_failure_whose_reader_may_have_died_before_it_knew_the_model_may_be_un
     }
 
 
+def test_a_failure_first_told_by_a_webhook_has_its_model_and_its_exact_duration() -> None:
+    simulated = world()
+    for name in ("polled", "delivered"):
+        simulated.add_ended("studio", IMAGE, name, START, 200_999, START, reason="TIMEOUT")
+    assert truth(simulated, LATER, ShownLog(), by_webhook={"delivered"}).durations_us == {
+        ("studio", IMAGE.slug, "failed"): (200_000,),
+        ("studio", "unknown", "failed"): (MICROS,),
+    }
+
+
 def test_queue_times_are_the_ages_that_were_shown_first() -> None:
     simulated, shown = world(), ShownLog()
     submitted = simulated.submit("studio", IMAGE, 1, START)

@@ -164,6 +164,24 @@ def test_ends_are_listed_in_the_order_they_happened() -> None:
     assert ends == sorted(ends, key=lambda end: end or 0)
 
 
+def test_nothing_happens_before_the_next_event() -> None:
+    simulated = world(pickup_us=3 * MICROS)
+    assert simulated.next_event_us() is None
+    told: list[int | None] = []
+    simulated.on_submitted.append(lambda: told.append(simulated.next_event_us()))
+    submitted = simulated.submit("studio", IMAGE, 1, START)
+    ready_us = START + submitted.fate.pickup_us
+    end_us = ready_us + submitted.fate.rendering_us
+    assert told == [ready_us] == [simulated.next_event_us()]
+    simulated.advance(end_us - 1)
+    assert simulated.next_event_us() == end_us
+    assert simulated.ended(0) == []
+    simulated.advance(end_us)
+    assert simulated.next_event_us() is None
+    assert [one.ended_us for one in simulated.ended(0)] == [end_us]
+    assert simulated.ended(1) == []
+
+
 @given(
     submissions=st.lists(
         st.tuples(st.integers(0, 60 * MICROS), st.sampled_from(MODELS), st.booleans()),

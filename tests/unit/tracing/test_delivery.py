@@ -239,6 +239,22 @@ async def test_a_refused_generation_is_found_and_holds_up_no_other(scene: Scene)
     assert all(line["error"] == "HTTP 400" and len(line["trace_id"]) == 32 for line in logs)
 
 
+async def test_where_everything_is_refused_the_log_does_not_tell_of_each(scene: Scene) -> None:
+    await scene.end(*ids(30))
+    scene.receiver.answer = lambda batch: Sent(Outcome.REFUSED, "HTTP 400")
+    with structlog.testing.capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: scene.meter.failures > 20, "it is tried again and again")
+            assert scene.store.spans_pending == 30
+            scene.receiver.answer = lambda batch: Sent(Outcome.DELIVERED)
+            await scene.until_empty()
+    assert 2 < len(logs) <= SUSPECT + 2
+    assert [line["event"] for line in logs[-2:]] == [
+        "spans cannot be delivered; they wait in the state",
+        "spans are delivered again",
+    ]
+
+
 async def test_a_generation_that_fails_without_a_reason_holds_up_no_other_for_ever(scene: Scene) -> None:
     everyone = ids(8)
     await scene.end(*everyone)

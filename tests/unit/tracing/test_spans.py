@@ -179,6 +179,12 @@ def test_no_part_reaches_beyond_the_whole_whatever_the_clocks_say(processing_us:
     assert processing.start_ns <= processing.end_ns == root.end_ns
 
 
+@pytest.mark.parametrize(("created_us", "start_ns"), [(-S, 0), (10**18, (2**63 - 1) // 1_000 * 1_000)])
+def test_an_absurd_time_is_the_nearest_that_a_span_can_have(created_us: int, start_ns: int) -> None:
+    root = trace_of(replace(COMPLETED, created_us=created_us)).root
+    assert root.start_ns == start_ns <= root.end_ns
+
+
 @pytest.mark.parametrize(
     "generation", [replace(COMPLETED, created_us=None), replace(COMPLETED, end=None)], ids=["start", "end"]
 )

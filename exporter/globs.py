@@ -1,0 +1,49 @@
+"""What a glob names at present, and in which folders that can change."""
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Absolute paths. `folders` are those in which a file that the glob names may appear or change, or where
+    one of its own folders is missing; `denied` are those among them that may not be looked into."""
+
+    files: frozenset[str]
+    folders: frozenset[str]
+    denied: frozenset[str]
+
+
+def find(folder: Path, pattern: str) -> Found:
+    """Look for `pattern`, relative to `folder` where it is not absolute. `**` stands for any folders; hidden
+    files and folders are named by patterns with a dot alone, as in a shell."""
+    root = str(folder.absolute())
+    names = glob.glob(pattern, root_dir=root, recursive=True)
+    needed = dict(_folders(root, pattern))
+    return Found(
+        frozenset(os.path.join(root, name) for name in names),
+        frozenset(needed),
+        frozenset(path for path, access in needed.items() if not os.access(path, access)),
+    )
+
+
+def _folders(root: str, pattern: str) -> Iterator[tuple[str, int]]:
+    """Folders, and how each must be accessible."""
+    parts = Path(pattern).parts
+    above = parts if parts[-1:] == ("**",) else parts[:-1]
+    fixed = next((place for place, part in enumerate(above) if glob.has_magic(part)), len(above))
+    base = os.path.join(root, *above[:fixed])
+    if not os.path.isdir(base):
+        while not os.path.isdir(base):
+            base = os.path.dirname(base)
+        yield base, os.X_OK
+        return
+    listed = os.X_OK | (os.R_OK if glob.has_magic(pattern) else 0)
+    yield base, listed
+    for end in range(fixed + 1, len(above) + 1):
+        # The empty part at the end is a slash, with which only folders are named.
+        for name in glob.glob(os.path.join(*above[:end], ""), root_dir=root, recursive=True):
+            yield os.path.join(root, name).rstrip("/"), listed

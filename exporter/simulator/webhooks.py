@@ -1,0 +1,72 @@
+"""Where an account's webhooks go, and how a delivery is signed and addressed, as documented."""
+
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+MOST_ENDPOINTS = 5
+"""Endpoints that one account may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A receiver and the secret that deliveries to it are signed with. ValueError for what is no HTTP URL.
+
+    The vendor takes HTTPS alone; the simulator takes both, to be tried on one machine.
+    """
+
+    url: str
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(f"{self.url!r} is not the URL of a webhook, such as https://example.org/hook")
+        if not self.secret:
+            raise ValueError(f"the secret of {self.url} is empty")
+
+
+class Endpoints:
+    """The endpoints of every account. One has a place in its account's list, and may change while deliveries
+    wait for it: they then go to what is in that place."""
+
+    def __init__(self, accounts: Collection[str]) -> None:
+        self._endpoints: dict[str, tuple[Endpoint, ...]] = dict.fromkeys(accounts, ())
+
+    def set(self, account: str, endpoints: Sequence[Endpoint]) -> None:
+        """Replace the account's list; ValueError for an unknown account or too many endpoints."""
+        if account not in self._endpoints:
+            raise ValueError(f"no account {account!r}: there are {', '.join(self._endpoints)}")
+        if len(endpoints) > MOST_ENDPOINTS:
+            raise ValueError(f"account {account} has more than {MOST_ENDPOINTS} webhook endpoints")
+        self._endpoints[account] = tuple(endpoints)
+
+    def of(self, account: str) -> tuple[Endpoint, ...]:
+        """The account's endpoints."""
+        return self._endpoints[account]
+
+    def urls(self) -> dict[str, list[str]]:
+        """Where deliveries go, by account; the secrets are told nobody."""
+        return {account: [one.url for one in listed] for account, listed in self._endpoints.items()}
+
+
+def signature(secret: str, body: bytes) -> str:
+    """The value of X-Vivix-Signature."""
+    return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def headers(event: str, delivery_id: str, signed: str | None) -> Mapping[str, str]:
+    """The headers of one attempt to deliver; `signed` is its signature, None only in a forgery."""
+    common = {
+        "Content-Type": "application/json",
+        "User-Agent": "Vivix-Webhook/1.0",
+        "X-Vivix-Event": event,
+        "X-Vivix-Delivery-Id": delivery_id,
+    }
+    return common if signed is None else {**common, "X-Vivix-Signature": signed}

@@ -1,0 +1,89 @@
+"""What was acknowledged is never lost, whatever happens right after."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import uuid
+from pathlib import Path
+
+import httpx
+
+from exporter.clock import SystemClock
+from exporter.simulator.accounts import SimulatedAccount
+from exporter.simulator.api import SimulatedApi
+from exporter.simulator.http import create_app
+from exporter.simulator.server import serve
+from exporter.simulator.world import World
+from support.running import start_process, write_config
+
+ROUNDS = 50
+SECRET, TOKEN = "whsec_of_the_tests", "let-me-register"
+STUDIO = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}")
+
+
+def delivery(id: str) -> bytes:
+    return json.dumps(
+        {"generation_id": id, "status": "completed", "model": "m", "credits_charged": 3, "duration_ms": 5}
+    ).encode()
+
+
+async def test_killed_right_after_each_acknowledgement_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "token").write_text(TOKEN)
+    now_us = SystemClock().now_us()
+    registered: list[str] = []
+    delivered: list[str] = []
+    async with (
+        serve(create_app(SimulatedApi(World(1, [STUDIO]), SystemClock()))) as address,
+        httpx.AsyncClient(timeout=60) as http,
+    ):
+        account: dict[str, object] = {"name": "studio", "api_key": STUDIO.key, "base_url": address.url}
+        path = write_config(
+            tmp_path,
+            [account | {"webhook_secret_file": "secret"}],
+            web={"registration_token_file": "token"},
+            polling={"not_found_grace": "1d"},
+        )
+        for number in range(ROUNDS):
+            running = await start_process(path, http, 1.0, now_us)
+            await running.ready()
+
+            async def register(url: str, id: str) -> None:
+                headers = {"Authorization": f"Bearer {TOKEN}"}
+                body = {"generations": [{"id": id}]}
+                answer = await http.post(f"{url}/api/v1/generations", json=body, headers=headers)
+                assert answer.status_code == 202
+                registered.append(id)
+
+            async def deliver(url: str, id: str) -> None:
+                body = delivery(id)
+                signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+                headers = {"X-Vivix-Signature": f"sha256={signature}"}
+                answer = await http.post(f"{url}/webhooks/studio", content=body, headers=headers)
+                assert answer.status_code == 204
+                delivered.append(id)
+
+            # The one that is answered first may find the other one under way.
+            under_way = [
+                asyncio.ensure_future(hand_over(running.url, str(uuid.uuid4())))
+                for hand_over in ((register, deliver) if number % 2 else (deliver, register))
+            ]
+            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            await running.kill()
+            for outcome in await asyncio.gather(*under_way, return_exceptions=True):
+                assert outcome is None or isinstance(outcome, httpx.TransportError), outcome
+        running = await start_process(path, http, 1.0, now_us)
+        try:
+            await running.ready()
+            page = await running.scrape()
+            answer = await http.get(f"{running.url}/api/v1/generations", params={"limit": 1000})
+        finally:
+            await running.kill()
+    status = {one["id"]: one["status"] for one in answer.json()["generations"]}
+    assert len(registered) + len(delivered) >= ROUNDS
+    assert all(status[id] == "unseen" for id in registered)
+    assert all(status[id] == "completed" for id in delivered)
+    ended = sum(one == "completed" for one in status.values())
+    assert page.sum("vivix_generations_total") == ended
+    assert page.sum("vivix_credits_used_total") == 3 * ended

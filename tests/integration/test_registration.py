@@ -1,0 +1,226 @@
+"""Ids are handed over by HTTP, and what became of them is read back."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from exporter.clock import ScaledClock, SystemClock
+from exporter.simulator.accounts import SimulatedAccount
+from exporter.simulator.api import SimulatedApi
+from exporter.simulator.http import create_app
+from exporter.simulator.models import BY_SLUG, MODELS
+from exporter.simulator.server import serve
+from exporter.simulator.world import World
+from support.running import Running, exporter, until, write_config
+
+TOKEN = "let-me-register"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@dataclass
+class Scene:
+    """An exporter that takes registrations for two accounts of a simulated API."""
+
+    api: SimulatedApi
+    running: Running
+    folder: Path
+    clock: ScaledClock
+
+    def submit(self, account: str = "studio", model: str = MODELS[0].slug) -> str:
+        return self.api.world.submit(account, BY_SLUG[model], 1, self.clock.now_us()).id
+
+    async def post(self, body: object, token: str | None = TOKEN) -> httpx.Response:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        url = f"{self.running.url}/api/v1/generations"
+        return await self.running.http.post(url, content=content, headers=headers)
+
+    async def register(self, *ids: str, account: str = "studio") -> httpx.Response:
+        return await self.post({"generations": [{"id": id, "account": account} for id in ids]})
+
+    async def get(self, path: str, **params: str | int) -> httpx.Response:
+        return await self.running.http.get(f"{self.running.url}/api/v1/generations{path}", params=params)
+
+    async def all_end(self) -> None:
+        await until(lambda: not any(self.running.app.followed().values()), "every end is seen")
+
+
+@asynccontextmanager
+async def scene(folder: Path, *, registration: bool = True) -> AsyncIterator[Scene]:
+    clock = ScaledClock(60.0, SystemClock().now_us())
+    accounts = [SimulatedAccount(name, f"vvx_live_{name:0<32}", "ultimate") for name in ("studio", "shop")]
+    api = SimulatedApi(World(5, accounts, failure_ratio=0.2), clock)
+    (folder / "token").write_text(f"{TOKEN}\n")
+    web: dict[str, object] = {"registration_token_file": "token"} if registration else {}
+    async with serve(create_app(api)) as address:
+        configured: list[dict[str, object]] = [
+            {"name": account.name, "api_key": account.key, "base_url": address.url} for account in accounts
+        ]
+        path = write_config(folder, configured, web=web)
+        async with exporter(path, clock) as running:
+            yield Scene(api, running, folder, clock)
+
+
+async def test_registered_ids_are_followed_and_counted(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        ids = [at.submit() for _ in range(20)]
+        answer = await at.register(*ids)
+        assert (answer.status_code, answer.json()) == (202, {"new": 20, "known": 0})
+        await at.all_end()
+        page = await at.running.scrape()
+    assert page.of("vivix_generations_discovered_total") == {("studio", "api"): 20}
+    assert page.sum("vivix_generations_total", account="studio") == 20
+
+
+async def test_handing_over_again_is_harmless(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        one, two = at.submit(), at.submit()
+        await at.register(one)
+        again = await at.register(one, one, two)
+        assert again.json() == {"new": 1, "known": 1}
+        await at.all_end()
+        assert (await at.register(one, two)).json() == {"new": 0, "known": 2}
+        page = await at.running.scrape()
+    assert page.sum("vivix_generations_discovered_total") == 2
+    assert page.sum("vivix_generations_total") == 2
+
+
+@pytest.mark.parametrize("token", [None, "wrong", TOKEN[:-1], TOKEN + "x", "ünïcode"])
+async def test_without_the_token_nothing_is_registered(tmp_path: Path, token: str | None) -> None:
+    async with scene(tmp_path) as at:
+        headers = [] if token is None else [(b"Authorization", f"Bearer {token}".encode())]
+        answer = await at.running.http.post(
+            f"{at.running.url}/api/v1/generations", json={"generations": [{"id": "a"}]}, headers=headers
+        )
+        assert answer.status_code == 401
+        assert TOKEN not in answer.text
+        assert (await at.get("")).json()["generations"] == []
+
+
+async def test_a_configuration_without_a_token_registers_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path, registration=False) as at:
+        answer = await at.register("a")
+    assert answer.status_code == 403
+    assert "registration_token" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff", 400),
+        (b"[" * 100_000, 400),
+        ({"generations": [{"id": "good", "account": "studio"}, {"id": "bad one", "account": "studio"}]}, 400),
+        ({"generations": [{"id": "a"}]}, 400),
+        ({"generations": [{"id": "a", "account": "studio", "traceparent": "00-0-0-0"}]}, 400),
+        ({"generations": [{"id": f"id-{n}", "account": "studio"} for n in range(1_001)]}, 413),
+        (b" " * (1 << 20) + b"{}", 413),
+    ],
+)
+async def test_what_is_refused_is_refused_whole(tmp_path: Path, body: object, status: int) -> None:
+    async with scene(tmp_path) as at:
+        answer = await at.post(body)
+        assert answer.status_code == status
+        assert answer.json()["error"]
+        assert (await at.get("")).json()["generations"] == []
+
+
+async def test_a_store_that_cannot_be_written_is_no_acknowledgement(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        with closing(sqlite3.connect(tmp_path / "vivix-exporter.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await at.register("never-stored")
+            other.rollback()
+        assert answer.status_code == 503
+        assert (await at.get("/never-stored")).status_code == 404
+        assert (await at.register("never-stored")).json() == {"new": 1, "known": 0}
+
+
+async def test_what_is_known_is_listed_newest_first_page_by_page(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        ids = [at.submit() for _ in range(5)]
+        for id in ids:
+            await at.register(id)
+        await at.register(at.submit("shop"), account="shop")
+        seen, cursor = [], None
+        while True:
+            more: dict[str, str] = {} if cursor is None else {"cursor": cursor}
+            body = (await at.get("", account="studio", limit=2, **more)).json()
+            assert len(body["generations"]) <= 2
+            seen += [generation["id"] for generation in body["generations"]]
+            cursor = body["next_cursor"]
+            if cursor is None:
+                break
+    assert seen == ids[::-1]
+
+
+async def test_a_list_can_be_about_a_status_or_a_model(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        ids = [at.submit(model=model.slug) for model in MODELS for _ in range(4)]
+        await at.register(*ids)
+        await at.all_end()
+        failed = (await at.get("", status="failed")).json()["generations"]
+        model = (await at.get("", model=MODELS[1].slug)).json()["generations"]
+        page = await at.running.scrape()
+    assert len(failed) == page.sum("vivix_generations_total", status="failed") > 0
+    assert all(one["reason"] and one["duration_ms"] is not None for one in failed)
+    assert len(model) == page.sum("vivix_generations_total", model=MODELS[1].slug) > 0
+
+
+@pytest.mark.parametrize(
+    "params", [{"status": "done"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"cursor": "x"}]
+)
+async def test_a_question_that_makes_no_sense_gets_an_answer_that_says_so(
+    tmp_path: Path, params: dict[str, str]
+) -> None:
+    async with scene(tmp_path) as at:
+        answer = await at.get("", **params)
+    assert answer.status_code == 400
+    assert next(iter(params)) in answer.json()["error"]
+
+
+async def test_one_generation_is_shown_with_its_history_and_its_trace(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        id = at.submit()
+        body = {"generations": [{"id": id, "account": "studio", "traceparent": TRACEPARENT}]}
+        await at.post(body)
+        waiting = (await at.get(f"/{id}")).json()
+        await at.all_end()
+        ended = (await at.get(f"/{id}", account="studio")).json()
+        elsewhere = await at.get(f"/{id}", account="shop")
+        answer = await at.running.http.get(f"{at.running.url}/api/v1/generations/{id}")
+    assert waiting["trace_id"] == ended["trace_id"] == TRACEPARENT.split("-")[1]
+    assert ended["status"] in ("completed", "failed")
+    assert ended["observations"][-1]["said"].startswith(ended["status"])
+    assert ended["polls"] >= 1
+    assert elsewhere.status_code == 404
+    assert "r2.dev" not in answer.text
+
+
+async def test_ids_are_told_from_paths(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        odd = "a/b?c#d%2F:@é"
+        await at.register(odd)
+        answer = await at.running.http.get(
+            f"{at.running.url}/api/v1/generations/a%2Fb%3Fc%23d%252F%3A%40%C3%A9"
+        )
+        assert answer.json()["id"] == odd
+        assert (await at.get("/nobody")).status_code == 404
+
+
+async def test_many_may_register_at_once(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        answers = await asyncio.gather(
+            *(at.register(*(f"id-{n}-{i}" for i in range(50)), f"shared-{n % 3}") for n in range(20))
+        )
+        page = await at.running.scrape()
+    assert sum(answer.json()["new"] for answer in answers) == 20 * 50 + 3
+    assert page.sum("vivix_generations_discovered_total", source="api") == 20 * 50 + 3
