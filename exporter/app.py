@@ -81,6 +81,7 @@ class App:
         self._instruments = Instruments(VERSION, platform.python_version())
         self._database = database
         tracing = choose(config.tracing, os.environ)
+        self._traces_to = tracing.destination
         self._sender = open_sender(tracing, VERSION) if tracing.traced else None
         metrics = config.metrics
         self._ledger = Ledger(metrics.duration_buckets, metrics.max_models, metrics.max_failure_reasons)
@@ -124,7 +125,7 @@ class App:
                             loops.create_task(self._delivery(self._sender).run())
                         self._instruments.config_loaded(self._clock.now_us(), len(self._accounts))
                         self.ready.set()
-                        _log.info("following", accounts=len(self._accounts))
+                        _log.info("following", accounts=len(self._accounts), traces=self._traces_to.value)
                         loops.create_task(self._reload_when_asked(loops))
                 except* _Stop:
                     _log.info("stopping")

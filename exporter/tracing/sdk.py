@@ -4,12 +4,14 @@ Everything here is the SDK's public interface, so sampler, resource, limits and 
 know them from the `OTEL_*` variables. Nothing is installed globally, and nothing is instrumented.
 """
 
+import hashlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import structlog
 from opentelemetry.context import Context
@@ -18,6 +20,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -61,8 +64,14 @@ class SdkSender:
         self._exporter = self._open(choice)
         self._ids = _GivenIds()
         self._ended = _Ended()
+        # The sampler of the environment is what a provider takes that is given none.
+        plain = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
+        self._sampler = _Spread(plain.sampler)
         self._provider = TracerProvider(
-            resource=_resource(version), id_generator=self._ids, shutdown_on_exit=False
+            sampler=self._sampler,
+            resource=_resource(version),
+            id_generator=self._ids,
+            shutdown_on_exit=False,
         )
         self._provider.add_span_processor(self._ended)
         self._tracer: Tracer = self._provider.get_tracer(SERVICE, version)
@@ -109,6 +118,7 @@ class SdkSender:
         """The SDK's spans of a trace; none where its sampler does not want it."""
         context = _context_of(trace.parent)
         self._ids.trace_id = int(trace.id, 16)
+        self._sampler.spreads = trace.parent is None
         root = self._start(trace.root, context)
         inside = set_span_in_context(root, context)
         for child in trace.children:
@@ -137,6 +147,30 @@ class _GivenIds(IdGenerator):
 
     def generate_span_id(self) -> int:
         return self.span_id
+
+
+class _Spread(Sampler):
+    """Another sampler, which sees evenly spread trace ids in place of those that are a generation's id.
+
+    The SDK takes a ratio of the lower 64 bits, and the upper two of these are the same in every UUID: a ratio
+    of 0.5 would sample none, and one of 0.75 all. In a caller's trace its own id decides, as it does there.
+    """
+
+    spreads = True
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def should_sample(
+        self, parent_context: Context | None, trace_id: int, *args: Any, **kwargs: Any
+    ) -> SamplingResult:
+        if self.spreads:
+            digest = hashlib.sha256(trace_id.to_bytes(16, "big")).digest()
+            trace_id = int.from_bytes(digest[:16], "big")
+        return self._sampler.should_sample(parent_context, trace_id, *args, **kwargs)
+
+    def get_description(self) -> str:
+        return self._sampler.get_description()
 
 
 class _Ended(SpanProcessor):

@@ -19,7 +19,6 @@ from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.store import Database, Transaction
-from exporter.values import AccountName, GenerationId, NewGeneration, Source
 from support.collector import (
     Collector,
     Received,
@@ -203,41 +202,34 @@ async def test_stopping_lets_a_batch_under_way_arrive(
     assert otlp.traces().isdisjoint(one.generation.id.replace("-", "") for one in waiting)
 
 
-def hand_over(path: Path, account: str, *new: NewGeneration) -> None:
-    """Register generations as an application would, before the exporter runs."""
-    database = Database(load_config(path).state_path, owner=True)
-    with database.begin() as connection:
-        transaction = Transaction(connection, Ledger((), 1, 1), traced=True)
-        transaction.discover(AccountName(account), Source.API, new, 1, listed=False)
-        transaction.flush()
-    database.close()
-
-
-async def test_a_generation_joins_the_trace_of_its_caller_where_that_is_recorded(
+async def test_a_registered_generation_joins_the_trace_of_its_caller_where_that_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path)
+    (tmp_path / "token").write_text("let-me-register")
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         monkeypatch.setenv(ENDPOINT, otlp.url)
-        path = scene.configure(address.url)
+        path = scene.configure(address.url, web={"registration_token_file": "token"})
         now_us = scene.clock.now_us()
         ids = [scene.api.world.submit("a0", MODELS[0], 1, now_us).id for _ in range(3)]
-        hand_over(
-            path,
-            "a0",
-            NewGeneration(GenerationId(ids[0]), f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"),
-            NewGeneration(GenerationId(ids[1]), f"00-{CALLER_TRACE}-{CALLER_SPAN}-00"),
-            NewGeneration(GenerationId(ids[2])),
-        )
+        contexts = [{"traceparent": f"00-{CALLER_TRACE}-{CALLER_SPAN}-{flags}"} for flags in ("01", "00")]
+        body = [{"id": id, **context} for id, context in zip(ids, [*contexts, {}], strict=True)]
         async with exporter(path, scene.clock) as running:
+            registered = await running.http.post(
+                f"{running.url}/api/v1/generations",
+                json={"generations": body},
+                headers={"Authorization": "Bearer let-me-register"},
+            )
+            assert registered.status_code == 202
             await until_delivered(running)
             text = (await running.http.get(f"{running.url}/metrics", headers=OPENMETRICS)).text
+            known = [(await running.http.get(f"{running.url}/api/v1/generations/{id}")).json() for id in ids]
     joined, alone = (otlp.spans[hashed(ids[n], "generation")] for n in (0, 2))
     assert (joined.trace_id.hex(), joined.parent_span_id.hex()) == (CALLER_TRACE, CALLER_SPAN)
     assert (alone.trace_id.hex(), alone.parent_span_id) == (ids[2].replace("-", ""), b"")
     assert hashed(ids[1], "generation") not in otlp.spans
-    assert all(span.trace_id.hex() != ids[1].replace("-", "") for span in otlp.spans.values())
-    assert ids[1].replace("-", "") not in text
+    assert [one["trace_id"] for one in known] == [CALLER_TRACE, CALLER_TRACE, ids[2].replace("-", "")]
+    assert f'trace_id="{CALLER_TRACE}"' in text or f'trace_id="{ids[2].replace("-", "")}"' in text
 
 
 async def test_spans_arrive_over_grpc_too_however_late_the_collector_comes(
