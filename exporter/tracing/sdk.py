@@ -57,9 +57,7 @@ class SdkSender:
     """Sends traces with the SDK; see `Sender`."""
 
     def __init__(self, choice: Choice, version: str) -> None:
-        """Raises ConfigError, or ValueError for what only the SDK finds wrong."""
-        self._said = _LastWord()
-        self._said.listen()
+        """Raises ConfigError, or ValueError, OSError or RuntimeError for what only the SDK finds wrong."""
         self._session: Session | None = None
         self._exporter = self._open(choice)
         self._ids = _GivenIds()
@@ -75,6 +73,8 @@ class SdkSender:
         )
         self._provider.add_span_processor(self._ended)
         self._tracer: Tracer = self._provider.get_tracer(SERVICE, version)
+        self._said = _LastWord()
+        self._said.listen()
 
     def send(self, traces: Sequence[Trace]) -> Sent:
         """One attempt, of at most OTEL_EXPORTER_OTLP_TIMEOUT or thereabouts."""

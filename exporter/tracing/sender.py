@@ -53,5 +53,5 @@ def open_sender(choice: Choice, version: str) -> Sender:
     try:
         sdk = import_module("exporter.tracing.sdk")
         return cast(Sender, sdk.SdkSender(choice, version))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise ConfigError(f"OpenTelemetry does not take its configuration: {error}") from error
