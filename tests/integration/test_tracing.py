@@ -32,7 +32,7 @@ from support.collector import (
 )
 from support.prometheus import free_port, prometheus
 from support.running import PATIENCE, Running, exporter, start_process, until
-from support.traces import SPEED, Scene, hashed, seen
+from support.traces import QUICK, SPEED, Scene, hashed, seen
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -86,7 +86,7 @@ async def test_a_thousand_generations_become_exactly_the_expected_spans(
 
 async def test_with_the_collector_down_and_the_exporter_killed_every_span_arrives(tmp_path: Path) -> None:
     scene = Scene(tmp_path, accounts=3)
-    scene.submit(150)
+    scene.submit(150, QUICK)
     port = free_port()
     environment = {ENDPOINT: f"http://127.0.0.1:{port}"}
     async with serve(create_app(scene.api)) as address, httpx.AsyncClient(timeout=60) as http:
@@ -135,7 +135,7 @@ async def test_a_collector_in_trouble_disturbs_nothing_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     scene = Scene(tmp_path, accounts=2)
-    scene.submit(40)
+    scene.submit(40, QUICK)
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         otlp.behaviour = TROUBLES[trouble](otlp)  # type: ignore[assignment]
         monkeypatch.setenv(ENDPOINT, otlp.url)
@@ -159,7 +159,7 @@ async def test_spans_that_are_refused_hold_up_no_others_and_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path, accounts=2)
-    scene.submit(40)
+    scene.submit(40, QUICK)
     poison = {scene.listed["a0"][3].replace("-", ""), scene.listed["a1"][7].replace("-", "")}
     refuse = status(400)
 
@@ -186,7 +186,7 @@ async def test_stopping_lets_a_batch_under_way_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path)
-    scene.submit(5)
+    scene.submit(5, QUICK)
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         otlp.behaviour = slow(1.0)
         monkeypatch.setenv(ENDPOINT, otlp.url)
@@ -236,7 +236,7 @@ async def test_spans_arrive_over_grpc_too_however_late_the_collector_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path)
-    scene.submit(12)
+    scene.submit(12, QUICK)
     port = free_port()
     async with serve(create_app(scene.api)) as address:
         monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{port}")
@@ -253,7 +253,7 @@ async def test_spans_arrive_over_grpc_too_however_late_the_collector_comes(
 
 async def test_output_urls_are_told_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(tmp_path, failure_ratio=0.0)
-    scene.submit(5)
+    scene.submit(5, QUICK)
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         monkeypatch.setenv(ENDPOINT, otlp.url)
         path = scene.configure(address.url, tracing={"capture_output_urls": True})
@@ -270,7 +270,7 @@ async def test_without_tracing_nothing_is_sent_and_nothing_piles_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path)
-    scene.submit(10)
+    scene.submit(10, QUICK)
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         monkeypatch.setenv(ENDPOINT, otlp.url)
         path = scene.configure(address.url, tracing={"exporter": "none"})
@@ -290,7 +290,7 @@ async def test_a_real_prometheus_has_exemplars_of_traces_that_the_collector_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path, failure_ratio=0.5)
-    scene.submit(30)
+    scene.submit(30, QUICK)
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         monkeypatch.setenv(ENDPOINT, otlp.url)
         async with (

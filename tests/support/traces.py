@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from exporter.clock import MICROS, ScaledClock, SystemClock
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.generation import Generation
-from exporter.simulator.models import FAILURE_MESSAGES, MODELS
+from exporter.simulator.models import FAILURE_MESSAGES, MODELS, Category, SimulatedModel
 from exporter.simulator.served import Shown
 from exporter.simulator.truth import truth
 from exporter.simulator.world import World
@@ -22,6 +22,8 @@ from support.scrape import Scrape
 from support.truth import assert_true
 
 SPEED = 30.0
+QUICK = tuple(model for model in MODELS if model.category is Category.IMAGE)
+"""Models that render in seconds."""
 
 
 class Scene:
@@ -37,12 +39,12 @@ class Scene:
         self.api = SimulatedApi(World(7, self.accounts, failure_ratio=failure_ratio), self.clock)
         self.listed: dict[str, list[str]] = {account.name: [] for account in self.accounts}
 
-    def submit(self, generations: int) -> None:
-        """Submit some, of all models, and list them in the configuration."""
+    def submit(self, generations: int, models: Sequence[SimulatedModel] = MODELS) -> None:
+        """Submit some, and list them in the configuration."""
         rng = random.Random(7)
         for number in range(generations):
             account = self.accounts[number % len(self.accounts)].name
-            model = rng.choice(MODELS)
+            model = rng.choice(models)
             outputs = rng.randint(1, model.most_results)
             self.listed[account].append(
                 self.api.world.submit(account, model, outputs, self.clock.now_us()).id
