@@ -7,10 +7,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PHOENIX ?= .phoenix/bin/phoenix
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench constraints clean
+.PHONY: run test lint format bench check-phoenix constraints clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -37,6 +38,11 @@ bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_cadence.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
 
+## check-phoenix: traces in a real backend (arize-phoenix, 850 MB in an environment of its own)
+check-phoenix: $(VENV)/.package $(VENV)/.dev
+	test -x $(PHOENIX) || { $(PYTHON) -m venv --clear .phoenix && .phoenix/bin/python -m pip --quiet install arize-phoenix; }
+	PYTHONPATH=tests $(BIN)/python tests/phoenix/check_phoenix.py $(PHOENIX)
+
 ## constraints: renew the locked versions of the development environment
 constraints:
 	rm -rf $(VENV).fresh && $(PYTHON) -m venv $(VENV).fresh
@@ -45,7 +51,7 @@ constraints:
 	rm -rf $(VENV).fresh
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .phoenix build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

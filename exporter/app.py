@@ -1,6 +1,7 @@
 """Builds everything from a configuration and connects it; the only module that sees the whole of both."""
 
 import asyncio
+import os
 import platform
 import random
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from exporter.collector import Collector
 from exporter.config import Account, Config, RotatingSecrets, SecretSource
 from exporter.config.reload import account_changes, check_reloadable
 from exporter.errors import ConfigError, StoreError
+from exporter.exemplars import Exemplars
 from exporter.follower import Follower
 from exporter.heartbeat import Heartbeat
 from exporter.idfiles import IdFiles
@@ -33,6 +35,9 @@ from exporter.serving import serve
 from exporter.sources import Sources
 from exporter.standing import Standing
 from exporter.store import Database, Store
+from exporter.store.reading import DueSpans
+from exporter.tracing import Delivery, Sender, choose, open_sender, server_of, trace_of
+from exporter.tracing.spans import Trace
 from exporter.values import AccountName, GenerationId, NewGeneration
 from exporter.web import Pages
 from exporter.webhooks import Result, Webhooks
@@ -67,18 +72,30 @@ class App:
         lifecycle: bool = False,
     ) -> None:
         """`database` must be the one that `config.state` names, opened as its owner. `run` closes it. `load`
-        reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that."""
+        reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that. Raises
+        ConfigError where the `OTEL_*` variables make no sense, and StoreError."""
         self._config = config
         self._load = load or (lambda: config)
         self._clock = clock or SystemClock()
         self._heartbeat = Heartbeat(SystemClock())
         self._instruments = Instruments(VERSION, platform.python_version())
         self._database = database
+        tracing = choose(config.tracing, os.environ)
+        self._traces_to = tracing.destination
+        self._sender = open_sender(tracing, VERSION) if tracing.traced else None
         metrics = config.metrics
         self._ledger = Ledger(metrics.duration_buckets, metrics.max_models, metrics.max_failure_reasons)
         self._store = Store(
-            database, self._ledger, self._clock, self._instruments, self._heartbeat, traced=False
+            database,
+            self._ledger,
+            self._clock,
+            self._instruments,
+            self._heartbeat,
+            traced=tracing.traced,
+            keeps_output_urls=config.tracing.capture_output_urls,
         )
+        self._instruments.watch_pending_spans(lambda: self._store.spans_pending)
+        self._exemplars = Exemplars(self._ledger)
         self._accounts: dict[AccountName, FollowedAccount] = {}
         self._tasks: dict[AccountName, _Tasks] = {}
         self._leaving: dict[AccountName, asyncio.Task[None]] = {}
@@ -104,9 +121,11 @@ class App:
                         loops.create_task(self._store.prune(lambda: self._config.state.retention))
                         for account in self._config.accounts:
                             await self._start(await self._prepare(account), loops)
+                        if self._sender is not None:
+                            loops.create_task(self._delivery(self._sender).run())
                         self._instruments.config_loaded(self._clock.now_us(), len(self._accounts))
                         self.ready.set()
-                        _log.info("following", accounts=len(self._accounts))
+                        _log.info("following", accounts=len(self._accounts), traces=self._traces_to.value)
                         loops.create_task(self._reload_when_asked(loops))
                 except* _Stop:
                     _log.info("stopping")
@@ -224,7 +243,7 @@ class App:
 
     def _build_pages(self, *, lifecycle: bool) -> Pages:
         instruments, accounts = self._instruments, self._accounts
-        collector = Collector(instruments.registry, self._ledger, accounts, self._clock)
+        collector = Collector(instruments.registry, self._ledger, accounts, self._exemplars, self._clock)
         api = Api(self._intake, self._store, accounts, self.ready.is_set, lambda: self._token)
         webhooks = Webhooks(self._intake, accounts, self._clock, instruments, self.ready.is_set)
         return Pages(
@@ -270,6 +289,31 @@ class App:
             request_timeout_us=polling.request_timeout,
             not_found_grace_us=polling.not_found_grace,
             give_up_after_us=polling.give_up_after,
+        )
+
+    def _delivery(self, sender: Sender) -> Delivery:
+        return Delivery(
+            self._store,
+            sender,
+            self._trace,
+            lambda: all(account.poller.catalogue.knows_models for account in self._accounts.values()),
+            self._exemplars.arrived,
+            self._clock,
+            self._heartbeat,
+            self._instruments,
+            random.Random(),
+        )
+
+    def _trace(self, due: DueSpans) -> Trace:
+        generation = due.generation
+        account = self._accounts.get(generation.account)
+        if account is None:
+            return trace_of(generation, output_urls=due.output_urls)
+        return trace_of(
+            generation,
+            account.poller.catalogue.category(generation.model) if generation.model else None,
+            server_of(account.config.base_url),
+            due.output_urls,
         )
 
     def _client(self, account: Account) -> Client:

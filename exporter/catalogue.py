@@ -4,6 +4,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from exporter.payload import Model, Plan
+from exporter.values import UNKNOWN
 
 PLAN_EVERY = 60.0
 """Seconds between two looks at the wallet."""
@@ -64,6 +65,15 @@ class Catalogue:
     def models(self, now: float) -> tuple[Model, ...]:
         """The models, or none where nobody knows them any more."""
         return self._models if self._models_at >= now - STALE * MODELS_EVERY else ()
+
+    @property
+    def knows_models(self) -> bool:
+        """Whether the API has ever said which models there are."""
+        return self._models_at > float("-inf")
+
+    def category(self, model: str) -> str | None:
+        """What a model makes, as far as the API ever said; that does not age."""
+        return next((m.category for m in self._models if m.slug == model and m.category != UNKNOWN), None)
 
     def calls_remaining(self, now: float) -> int | None:
         """Calls left in the current minute, by an answer of the last one."""

@@ -1,6 +1,7 @@
 """The command line: options in, exit status out."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -25,6 +26,7 @@ from exporter.serving import listen as listen_on
 from exporter.simulator.deliveries import Mishaps
 from exporter.simulator.faults import Faults
 from exporter.store import Database
+from exporter.tracing import choose
 from exporter.values import GenerationId
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,6 +153,7 @@ def check(config_file: Path, online: bool) -> None:
     """Validate the configuration, and say what is wrong with it."""
     logs.set_up("warn", "logfmt")
     config = load_config(config_file)
+    choose(config.tracing, os.environ)
     ids = sum(len(account.generations) for account in config.accounts)
     names = ", ".join(account.name for account in config.accounts)
     in_files = asyncio.run(check_files(config))

@@ -8,9 +8,11 @@ from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.samples import Exemplar
 
 from exporter.account import FollowedAccount
 from exporter.clock import MICROS, Clock
+from exporter.exemplars import Exemplars
 from exporter.families import DURABLES, GAUGES, Durable, Gauge, InFlight, Labels, Snapshot
 from exporter.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Family, Ledger, Series, bucket_cell
 from exporter.values import UNKNOWN, AccountName, Status
@@ -30,11 +32,13 @@ class Collector:
         registry: CollectorRegistry,
         ledger: Ledger,
         accounts: Mapping[AccountName, FollowedAccount],
+        exemplars: Exemplars,
         clock: Clock,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
         self._accounts = accounts
+        self._exemplars = exemplars
         self._clock = clock
 
     def collect(self) -> list[Metric]:
@@ -56,20 +60,26 @@ class Collector:
 
     def _durable(self, durable: Durable) -> Metric:
         labels = ("account", *durable.labels)
-        series = (
-            ((account, *series.labels), cells)
-            for account in self._accounts
-            for series, cells in self._started(account, durable.family)
-        )
+        shown = [series for account in self._accounts for series in self._started(account, durable.family)]
         if durable.family not in HISTOGRAMS:
             counter = CounterMetricFamily(durable.name, durable.help, labels=labels)
-            for values, cells in series:
-                counter.add_metric(values, cells.get(VALUE, 0) / durable.scale)
+            for series, cells in shown:
+                value = cells.get(VALUE, 0) / durable.scale
+                exemplar = self._exemplar(series, cells, VALUE)
+                counter.add_metric((series.account, *series.labels), value, exemplar=exemplar)
             return counter
         histogram = HistogramMetricFamily(durable.name, durable.help, labels=labels)
-        for values, cells in series:
-            histogram.add_metric(values, self._buckets(cells), cells.get(SUM, 0) / durable.scale)
+        for series, cells in shown:
+            histogram.add_metric(
+                (series.account, *series.labels),
+                self._buckets(series, cells),
+                cells.get(SUM, 0) / durable.scale,
+            )
         return histogram
+
+    def _exemplar(self, series: Series, cells: Mapping[str, int], cell: str) -> Exemplar | None:
+        """A bucket that holds nothing has none: the buckets may have changed since."""
+        return self._exemplars.of(series, cell) if cells.get(cell) else None
 
     def _started(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
         """The account's series, and a zero for each that its known models will have: a counter that first
@@ -87,11 +97,17 @@ class Collector:
             elif family in (Family.CREDITS, Family.OUTPUTS, Family.QUEUE):
                 yield (model,)
 
-    def _buckets(self, cells: Mapping[str, int]) -> list[tuple[str, float]]:
+    def _buckets(
+        self, series: Series, cells: Mapping[str, int]
+    ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
         bounds = self._ledger.bounds_us
-        counts = accumulate([*(cells.get(bucket_cell(bound), 0) for bound in bounds), cells.get(INFINITE, 0)])
+        keys = [*map(bucket_cell, bounds), INFINITE]
         names = [*(str(bound / MICROS) for bound in bounds), "+Inf"]
-        return list(zip(names, map(float, counts), strict=True))
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for name, key, count in zip(names, keys, accumulate(cells.get(key, 0) for key in keys), strict=True):
+            exemplar = self._exemplar(series, cells, key)
+            buckets.append((name, count) if exemplar is None else (name, count, exemplar))
+        return buckets
 
     def _overflow(self) -> Metric:
         name, text = _OVERFLOW

@@ -17,6 +17,7 @@ from exporter.clock import MICROS, Clock
 from exporter.reliance import PATIENCE_US, Reliance
 from exporter.store import Store
 from exporter.store.transaction import CHUNK, Entered
+from exporter.traceid import trace_id
 from exporter.values import (
     AccountName,
     DropReason,
@@ -172,7 +173,7 @@ class Follower:
             after = await self._store.write(lambda tx: tx.observe(account, id, observation, before))
         if observation.status is None:
             self._meter.api_error(self.account, "unknown_status")
-            self._warn_of_status(id, observation.status_text)
+            self._warn_of_status(before, observation.status_text)
         self._settle(followed, after, observation)
         if id in self._followed:
             self._schedule(followed, stretch)
@@ -183,7 +184,14 @@ class Follower:
         generation, at_us = self._followed[id].generation, self._clock.now_us()
         after = await self._store.write(lambda tx: tx.drop(generation, reason, at_us, said))
         if after.facts:
-            _log.warning("generation dropped", account=self.account, id=id, reason=reason.value, said=said)
+            _log.warning(
+                "generation dropped",
+                account=self.account,
+                id=id,
+                trace_id=trace_id(id, after.generation.traceparent),
+                reason=reason.value,
+                said=said,
+            )
         self._forget(id)
 
     def missing(self, id: GenerationId) -> int:
@@ -260,6 +268,7 @@ class Follower:
             "generation ended",
             account=self.account,
             id=generation.id,
+            trace_id=trace_id(generation.id, generation.traceparent),
             model=fact.model,
             status=end.status.value,
             **({"reason": end.reason} if end.reason else {}),
@@ -292,13 +301,14 @@ class Follower:
         for id in self._followed:
             self.look_soon(id)
 
-    def _warn_of_status(self, id: GenerationId, status: str) -> None:
+    def _warn_of_status(self, generation: Generation, status: str) -> None:
         if status in self._strange or len(self._strange) >= 100:
             return
         self._strange.add(status)
         _log.warning(
             "the API named a status that its documentation does not list; the generation is kept in flight",
             account=self.account,
-            id=id,
+            id=generation.id,
+            trace_id=trace_id(generation.id, generation.traceparent),
             status=status,
         )

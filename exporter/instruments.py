@@ -1,6 +1,6 @@
 """The metrics about the exporter itself: counted since it started, on the client library's instruments."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -71,6 +71,21 @@ class Instruments:
             "Ends that only a poll found although the account has webhooks: deliveries that never came, or "
             "came later than that.",
             ["account"],
+            registry=registry,
+        )
+        self._spans_exported = Counter(
+            "vivix_exporter_spans_exported",
+            "Spans that the receiver has taken.",
+            registry=registry,
+        )
+        self._span_export_failures = Counter(
+            "vivix_exporter_span_export_failures",
+            "Attempts to deliver a batch of spans that failed; what it held is tried again.",
+            registry=registry,
+        )
+        self._spans_pending = Gauge(
+            "vivix_exporter_spans_pending",
+            "Spans of generations that have ended, waiting in the state to be delivered; 0 without tracing.",
             registry=registry,
         )
         self._store_errors = Counter(
@@ -149,6 +164,16 @@ class Instruments:
         self._reload_successful.set(1)
         self._reload_success_time.set(at_us / MICROS)
         self._accounts_owned.set(accounts)
+
+    def spans_exported(self, spans: int) -> None:
+        self._spans_exported.inc(spans)
+
+    def span_export_failed(self) -> None:
+        self._span_export_failures.inc()
+
+    def watch_pending_spans(self, count: Callable[[], float]) -> None:
+        """Ask `count` for the spans that wait, at each scrape."""
+        self._spans_pending.set_function(count)
 
     def store_write(self, seconds: float) -> None:
         self._store_seconds.observe(seconds)

@@ -79,6 +79,10 @@ class Ledger:
             elif series.family is Family.FAILURES:
                 self.reasons.admit(account, series.labels[1])
 
+    def is_loaded(self, account: AccountName) -> bool:
+        """Whether the account's totals are here, and there are any."""
+        return bool(self._totals.get(account))
+
     def commit(self, additions: Additions) -> None:
         """Add what has just been committed to the store."""
         for (series, cell), amount in additions.amounts.items():

@@ -10,7 +10,7 @@ import structlog
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
 
-_ORDER = ["ts", "level", "msg", "account", "id"]
+_ORDER = ["ts", "level", "msg", "account", "id", "trace_id"]
 
 
 def set_up(level: str, style: str) -> None:
@@ -49,7 +49,7 @@ def set_up(level: str, style: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(threshold)
     # Every call to the API and every change to a file, at info: far too much, and with ids of generations.
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "watchfiles"):
+    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(max(threshold, logging.WARNING))
 

@@ -17,6 +17,8 @@ MAX_TEXT = 128
 """Characters of a model's or reason's name; what is longer is no name."""
 MAX_MESSAGE = 500
 """Characters kept of a message."""
+MAX_URL, MAX_URLS = 2_048, 100
+"""Characters of an output's URL, and how many of a generation are kept."""
 
 _MAX_CREDITS = 1e12
 _MAX_MILLIS = 1e12  # some 30 years
@@ -83,6 +85,7 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observat
         credits_used_micro=_credits(payload.get("credits_used")),
         credits_estimate_micro=_credits(payload.get("credits_estimate")),
         outputs=_outputs(payload),
+        output_urls=_output_urls(payload),
         reason=_text(payload.get("error")),
         message=parse_message(payload.get("message")),
     )
@@ -110,6 +113,7 @@ def parse_delivery(payload: Json, at_us: int) -> tuple[GenerationId, Observation
         duration_us=_duration(payload.get("duration_ms")),
         credits_used_micro=_credits(payload.get("credits_charged")),
         outputs=_outputs(payload),
+        output_urls=_output_urls(payload),
         reason=_text(payload.get("error_code")),
         message=parse_message(payload.get("error_message")),
     )
@@ -166,7 +170,9 @@ def parse_message(value: object) -> str | None:
     """A message for people, kept short and on one line."""
     if not isinstance(value, str):
         return None
-    return " ".join(value.split())[:MAX_MESSAGE] or None
+    # JSON can hold half a character (a lone surrogate), which nobody else takes.
+    text = value.encode(errors="replace").decode()
+    return " ".join(text.split())[:MAX_MESSAGE] or None
 
 
 def _status(text: str) -> Status | None:
@@ -181,6 +187,18 @@ def _text(value: object) -> str | None:
         return None
     text = value.strip()
     return text if 0 < len(text) <= MAX_TEXT and text.isprintable() else None
+
+
+def _output_urls(payload: Json) -> tuple[str, ...]:
+    """Where the outputs are."""
+    urls = payload.get("output_urls")
+    several = urls if isinstance(urls, list) else []
+    found = [url for url in several if _is_url(url)] or [payload.get("output_url")]
+    return tuple(str(url) for url in found if _is_url(url))[:MAX_URLS]
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_URL and value.isprintable()
 
 
 def _number(value: object, low: float, high: float) -> float | None:

@@ -101,6 +101,8 @@ class Observation:
     outputs: int | None = None
     reason: str | None = None
     message: str | None = None
+    output_urls: tuple[str, ...] = field(default=(), repr=False)
+    """Whoever reads one can fetch the picture: stored and told only where that is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,21 @@ class Generation:
         if self.drop is not None and self.end is None:
             return Phase.DROPPED
         return Phase.UNSEEN if self.status is None else Phase(self.status.value)
+
+    @property
+    def ended_us(self) -> int | None:
+        """When it ended, as precisely as the API tells, or was dropped; None while it is followed."""
+        if self.end is None:
+            return self.drop.at_us if self.drop is not None else None
+        # `duration_ms` is more precise than the whole seconds of `completed_at`.
+        if self.end.duration_us is not None and self.created_us is not None:
+            return self.created_us + self.end.duration_us
+        return self.end.at_us
+
+    @property
+    def spans(self) -> int:
+        """How many spans its trace has: its own, and two for its parts where their border was seen."""
+        return 1 if self.processing_us is None else 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
 
 from exporter.ledger import Family, Series
 from exporter.store import rows
@@ -38,6 +38,15 @@ class Filter:
     account: AccountName | None = None
     phase: Phase | None = None
     model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DueSpans:
+    """A generation whose spans wait to be exported, and where its outputs are if that is to be told."""
+
+    generation: Generation
+    due_us: int
+    output_urls: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Reading:
@@ -132,19 +141,27 @@ class Reading:
         )
         return [(row.at_us, row.calls) for row in found]
 
-    def due_spans(self, limit: int) -> list[Generation]:
+    def due_spans(self, limit: int) -> list[DueSpans]:
         """Generations whose spans wait to be exported, by end."""
-        joined = generations.join(
-            outbox, and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
-        )
         found = self._connection.execute(
-            select(generations).select_from(joined).order_by(outbox.c.due_us, outbox.c.id).limit(limit)
+            select(generations, outbox.c.due_us, outbox.c.output_urls)
+            .select_from(outbox.join(generations, _WAITING))
+            .order_by(outbox.c.due_us, outbox.c.account, outbox.c.id)
+            .limit(limit)
         )
-        return [rows.from_row(row) for row in found]
+        return [
+            DueSpans(rows.from_row(row), row.due_us, tuple(json.loads(row.output_urls or "[]")))
+            for row in found
+        ]
 
     def count_due_spans(self) -> int:
-        """How many generations wait for their spans to be exported."""
-        return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
+        """How many spans wait to be exported."""
+        spans = case((generations.c.processing_us.is_(None), 1), else_=3)  # as Generation.spans
+        waiting = select(func.sum(spans)).select_from(outbox.join(generations, _WAITING))
+        return self._connection.scalar(waiting) or 0
+
+
+_WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 
 
 def _in_phase(phase: Phase) -> ColumnElement[bool]:

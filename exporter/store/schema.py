@@ -97,6 +97,10 @@ outbox = Table(
     metadata,
     Column("account", Text, nullable=False),
     Column("id", Text, nullable=False),
+    # The end, which spans are exported by.
     Column("due_us", BigInteger, nullable=False),
+    # A JSON list, only where capturing them is configured, and only until the spans have arrived.
+    Column("output_urls", Text),
     PrimaryKeyConstraint("account", "id"),
 )
+Index("outbox_by_end", outbox.c.due_us, outbox.c.account, outbox.c.id)

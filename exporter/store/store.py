@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from exporter.clock import Clock
 from exporter.errors import StoreError
 from exporter.heartbeat import BEAT, Heartbeat
-from exporter.ledger import Additions, Ledger
+from exporter.ledger import Ledger
 from exporter.store.database import Database
 from exporter.store.reading import Reading
 from exporter.store.transaction import Transaction
@@ -54,13 +54,24 @@ class Store:
         heartbeat: Heartbeat,
         *,
         traced: bool,
+        keeps_output_urls: bool = False,
     ) -> None:
+        """`traced` says whether the spans of generations that end are entered into the outbox, and
+        `keeps_output_urls` whether that is with where the outputs are. Raises StoreError."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
         self._meter = meter
         self._heartbeat = heartbeat
         self._traced = traced
+        self._keeps_output_urls = keeps_output_urls
+        self.spans_due = asyncio.Event()
+        """Set whenever spans have become due."""
+        self.spans_pending = 0
+        """How many spans wait to be exported, as of the last commit; none where nothing is traced."""
+        if traced:
+            with database.begin() as connection:
+                self.spans_pending = Reading(connection).count_due_spans()
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
@@ -140,19 +151,24 @@ class Store:
     async def _commit(self, jobs: Sequence[_Job]) -> None:
         started = self._clock.monotonic()
         loop = asyncio.get_running_loop()
-        results, additions = await loop.run_in_executor(self._thread, self._transact, jobs)
+        results, transaction = await loop.run_in_executor(self._thread, self._transact, jobs)
         self._meter.store_write(self._clock.monotonic() - started)
-        self._ledger.commit(additions)
+        self._ledger.commit(transaction.additions)
+        if transaction.spans_entered:
+            self.spans_pending += transaction.spans_entered
+            self.spans_due.set()
         for job, result in zip(jobs, results, strict=True):
             if not job.done.done():
                 job.done.set_result(result)
 
-    def _transact(self, jobs: Sequence[_Job]) -> tuple[list[Any], Additions]:
+    def _transact(self, jobs: Sequence[_Job]) -> tuple[list[Any], Transaction]:
         with self._database.begin() as connection:
-            transaction = Transaction(connection, self._ledger, traced=self._traced)
+            transaction = Transaction(
+                connection, self._ledger, traced=self._traced, keeps_output_urls=self._keeps_output_urls
+            )
             results = [job.unit(transaction) for job in jobs]
             transaction.flush()
-        return results, transaction.additions
+        return results, transaction
 
     def _fail(self, job: _Job, error: Exception) -> None:
         if isinstance(error, StoreError):

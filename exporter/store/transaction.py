@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from exporter import transition
 from exporter.ledger import Additions, Ledger
 from exporter.store import rows
-from exporter.store.reading import Reading, one_of
+from exporter.store.reading import DueSpans, Reading, one_of
 from exporter.store.schema import generations, observations, outbox, reservations, totals
 from exporter.values import (
     AccountName,
@@ -47,11 +47,16 @@ class Entered:
 class Transaction(Reading):
     """The verbs, on one open transaction. `additions` is what it adds to the totals."""
 
-    def __init__(self, connection: Connection, ledger: Ledger, *, traced: bool) -> None:
+    def __init__(
+        self, connection: Connection, ledger: Ledger, *, traced: bool, keeps_output_urls: bool = False
+    ) -> None:
         super().__init__(connection)
+        self._keeps_output_urls = keeps_output_urls
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
+        self.spans_entered = 0
+        """How many more spans wait to be exported after this transaction than before."""
 
     def discover(
         self,
@@ -138,7 +143,9 @@ class Transaction(Reading):
         before = stored if known is None else transition.with_looks_of(stored, known)
         after = transition.observe(before, observation)
         if transition.is_material(stored, after.generation):
-            self._save(after, observation.at_us, observation.via.value, _said(observation))
+            self._save(
+                after, observation.at_us, observation.via.value, _said(observation), observation.output_urls
+            )
         return after
 
     def deliver(
@@ -172,20 +179,21 @@ class Transaction(Reading):
 
     def prune(self, before_us: int, limit: int) -> int:
         """Forget up to `limit` generations that ended, or were dropped, before `before_us`, unless a span is
-        still due for them or the configuration still names them. Returns how many went."""
+        still due for them or the configuration still names them. Returns how many went. Without tracing,
+        spans that an earlier configuration left behind go with their generations."""
         due = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
         old = self._connection.execute(
             select(generations.c.account, generations.c.id)
             .where(
                 generations.c.closed_us < before_us,
                 generations.c.listed.is_(False),
-                ~select(outbox.c.id).where(due).exists(),
+                *([~select(outbox.c.id).where(due).exists()] if self._traced else []),
             )
             .limit(limit)
         ).all()
         keys = [{"of_account": row.account, "of_id": row.id} for row in old]
         if keys:
-            for table in (observations, generations):
+            for table in (observations, outbox, generations):
                 self._connection.execute(
                     delete(table).where(
                         table.c.account == bindparam("of_account"), table.c.id == bindparam("of_id")
@@ -205,16 +213,14 @@ class Transaction(Reading):
         )
         self._connection.execute(insert(reservations).values(account=account, at_us=at_us, calls=calls))
 
-    def tick_off_spans(self, exported: Iterable[Generation]) -> None:
-        """These generations' spans have arrived."""
-        keys = [{"of_account": generation.account, "of_id": generation.id} for generation in exported]
-        if keys:
-            self._connection.execute(
-                delete(outbox).where(
-                    outbox.c.account == bindparam("of_account"), outbox.c.id == bindparam("of_id")
-                ),
-                keys,
+    def tick_off_spans(self, exported: Iterable[DueSpans]) -> None:
+        """These spans have arrived. What has become due anew meanwhile, because an end was seen after a drop,
+        stays due."""
+        for one in exported:
+            gone = self._connection.execute(
+                delete(outbox).where(_in_outbox(one.generation), outbox.c.due_us == one.due_us)
             )
+            self.spans_entered -= gone.rowcount * one.generation.spans
 
     def flush(self) -> None:
         """Write what the facts of this transaction add to the totals."""
@@ -238,7 +244,9 @@ class Transaction(Reading):
                 amounts,
             )
 
-    def _save(self, after: Transition, at_us: int, source: str, said: str) -> None:
+    def _save(
+        self, after: Transition, at_us: int, source: str, said: str, output_urls: Sequence[str] = ()
+    ) -> None:
         generation = after.generation
         values = rows.to_row(generation)
         saved = self._connection.execute(
@@ -262,12 +270,20 @@ class Transaction(Reading):
         )
         closed = any(isinstance(fact, Ended | Dropped) for fact in after.facts)
         if self._traced and closed and generation.created_us is not None:
-            due_us = generation.end.at_us if generation.end else at_us
-            self._connection.execute(
-                insert(outbox)
-                .values(account=generation.account, id=generation.id, due_us=due_us)
-                .on_conflict_do_nothing()
-            )
+            self._enter_spans(generation, output_urls)
+
+    def _enter_spans(self, generation: Generation, output_urls: Sequence[str]) -> None:
+        urls = json.dumps(output_urls) if output_urls and self._keeps_output_urls else None
+        values = {"due_us": generation.ended_us, "output_urls": urls}
+        moved = self._connection.execute(update(outbox).where(_in_outbox(generation)).values(values))
+        if not moved.rowcount:
+            key = {"account": generation.account, "id": generation.id}
+            self._connection.execute(insert(outbox).values(key | values))
+            self.spans_entered += generation.spans
+
+
+def _in_outbox(generation: Generation) -> ColumnElement[bool]:
+    return and_(outbox.c.account == generation.account, outbox.c.id == generation.id)
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

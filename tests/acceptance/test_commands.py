@@ -63,10 +63,16 @@ def configured(folder: Path, **account: object) -> Path:
 
 
 @asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+async def started(
+    *arguments: str, env: dict[str, str] | None = None
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
     """A command under way, and the lines that it has printed so far on both streams."""
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *COMMAND,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **(env or {})},
     )
     lines: list[str] = []
 
@@ -374,3 +380,54 @@ async def test_a_given_webhook_secret_is_not_printed() -> None:
         assert await process.wait() == 0
     assert "signed with the given secret" in "\n".join(lines)
     assert "whsec_mine" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "demo"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+    ],
+)
+def test_a_variable_of_opentelemetry_that_makes_no_sense_is_refused_by_name(
+    tmp_path: Path, command: str, name: str, value: str
+) -> None:
+    arguments = [] if command == "demo" else ["--config.file", str(configured(tmp_path))]
+    arguments += [] if command == "check" else ["--web.listen-address", "127.0.0.1:0"]
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": DEAD, name: value}
+    assert_refused(run(command, *arguments, env=environment), 2, f"{name}: expected")
+
+
+async def test_a_collector_that_hangs_does_not_keep_the_exporter_from_stopping(tmp_path: Path) -> None:
+    clock = SystemClock()
+    world = World(1, [SimulatedAccount("studio", KEY)])
+    now_us = clock.now_us()
+    ended = world.add_ended("studio", MODELS[0], "ended", now_us - 60_000_000, 12_420_000, now_us, None, 211)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        async with serve(create_app(SimulatedApi(world, clock))) as address:
+            path = configured(tmp_path, base_url=address.url, generations=[ended.id])
+            endpoint = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+            environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
+            arguments = ("run", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")
+            async with started(*arguments, env=environment) as (process, lines):
+                await until(printed(lines, "generation ended"), "the end is seen")
+                connection, _ = await asyncio.to_thread(hanging.accept)
+                with connection:
+                    process.send_signal(signal.SIGTERM)
+                    assert await process.wait() == 0
+    assert "Traceback" not in "\n".join(lines)
+
+
+async def test_spans_are_printed_where_that_is_asked_for(tmp_path: Path) -> None:
+    environment = {"OTEL_TRACES_EXPORTER": "console", "OTEL_SERVICE_NAME": "pictures"}
+    arguments = ("demo", "--web.listen-address", "127.0.0.1:0")
+    async with started(*arguments, env=environment) as (process, lines):
+        await until(printed(lines, '"name": "generate_content '), "a span is printed")
+        await until(printed(lines, '"service.name": "pictures"'), "with its resource")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert "Traceback" not in "\n".join(lines)

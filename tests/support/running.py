@@ -1,6 +1,7 @@
 """A whole exporter: in this process, or as one of its own that lives in simulated time and can be killed."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -99,8 +100,11 @@ class Process(Exporter):
         await self.process.wait()
 
 
-async def start_process(path: Path, http: httpx.AsyncClient, speed: float, origin_us: int) -> Process:
-    """Start the exporter of a configuration in simulated time; returns once it listens."""
+async def start_process(
+    path: Path, http: httpx.AsyncClient, speed: float, origin_us: int, **environment: str
+) -> Process:
+    """Start the exporter of a configuration in simulated time, with these variables added to its
+    environment; returns once it listens."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("simulated_time.py")),
@@ -108,6 +112,7 @@ async def start_process(path: Path, http: httpx.AsyncClient, speed: float, origi
         str(speed),
         str(origin_us),
         stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     assert process.stdout is not None
     url = (await process.stdout.readline()).decode().strip()

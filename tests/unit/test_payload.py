@@ -188,6 +188,7 @@ def test_the_documented_delivery_of_a_completed_one() -> None:
         duration_us=4_321_000,
         credits_used_micro=12_000_000,
         outputs=1,
+        output_urls=("https://pub.r2.dev/1.jpg",),
     )
 
 
@@ -278,3 +279,26 @@ def test_models_without_a_slug_are_left_out() -> None:
     )
     with pytest.raises(PayloadError):
         parse_models({"models": "none"})
+
+
+@pytest.mark.parametrize(
+    ("payload", "urls"),
+    [
+        ({"output_url": "u:a", "output_urls": ["u:a", "u:b"]}, ("u:a", "u:b")),
+        ({"output_url": "u:a"}, ("u:a",)),
+        ({"output_url": "u:a", "output_urls": []}, ("u:a",)),
+        ({"output_url": None, "output_urls": None}, ()),
+        ({"output_url": 5, "output_urls": ["", 7, "x\n", "y" * 5_000, "u:b"]}, ("u:b",)),
+        ({"output_urls": ["u:a"] * 1_000}, ("u:a",) * 100),
+    ],
+)
+def test_it_says_where_the_outputs_are(payload: dict[str, object], urls: tuple[str, ...]) -> None:
+    observation = parse_generation(payload | {"status": "completed"}, ID, at_us=7)
+    assert observation.output_urls == urls
+    assert not urls or urls[0] not in repr(observation)
+
+
+def test_half_a_character_in_a_message_is_replaced() -> None:
+    """JSON can hold one, and neither the state nor a span can."""
+    payload = parse_json(b'{"status": "failed", "message": "oh \\ud83d no"}')
+    assert parse_generation(payload, ID, at_us=7).message == "oh ? no"

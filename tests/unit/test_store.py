@@ -50,13 +50,28 @@ class Meter:
 class Opened:
     """A running store with its ledger and meter."""
 
-    def __init__(self, path: Path, *, traced: bool = True, bounds_us: tuple[int, ...] = BOUNDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        traced: bool = True,
+        keeps_output_urls: bool = False,
+        bounds_us: tuple[int, ...] = BOUNDS,
+    ) -> None:
         self.ledger = Ledger(bounds_us, 100, 50)
         self.meter = Meter()
         self.database = Database(path, owner=True)
         self.restarted = self.database.restart_histograms(bounds_us)
         clock = SystemClock()
-        self.store = Store(self.database, self.ledger, clock, self.meter, Heartbeat(clock), traced=traced)
+        self.store = Store(
+            self.database,
+            self.ledger,
+            clock,
+            self.meter,
+            Heartbeat(clock),
+            traced=traced,
+            keeps_output_urls=keeps_output_urls,
+        )
 
     async def reload(self) -> None:
         cells = await self.store.write(lambda tx: list(tx.totals(STUDIO)))
@@ -224,10 +239,77 @@ async def test_a_generation_whose_span_is_due_is_not_forgotten(open_store: Open)
         await state.store.write(observe(look(Status.COMPLETED)))
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 0
         due = await state.store.write(lambda tx: tx.due_spans(10))
-        assert [g.id for g in due] == ["g"]
+        assert [one.generation.id for one in due] == ["g"]
         await state.store.write(lambda tx: tx.tick_off_spans(due))
         assert await state.store.write(lambda tx: tx.count_due_spans()) == 0
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 1
+
+
+async def test_spans_are_counted_as_they_become_due_and_arrive_and_after_a_restart(open_store: Open) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g", "h"))
+        await state.store.write(observe(look(Status.PROCESSING)))
+        assert not state.store.spans_due.is_set()
+        await state.store.write(observe(look(Status.COMPLETED)))
+        await state.store.write(observe(look(Status.FAILED), GenerationId("h")))
+        assert state.store.spans_due.is_set()
+        assert state.store.spans_pending == 3 + 1
+    async with open_store() as state:
+        assert state.store.spans_pending == 3 + 1
+        [due, _] = await state.store.write(lambda tx: tx.due_spans(10))
+        await state.store.write(lambda tx: tx.tick_off_spans([due, due]))
+        assert (due.generation.id, state.store.spans_pending) == ("g", 1)
+
+
+async def test_an_end_that_is_seen_while_the_drop_s_span_is_exported_is_exported_too(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        [generation] = await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.PENDING)))
+        await state.store.write(lambda tx: tx.drop(generation, DropReason.GAVE_UP, 30 * S, "still pending"))
+        under_way = await state.store.write(lambda tx: tx.due_spans(10))
+        await state.store.write(observe(look(Status.COMPLETED, 40 * S)))
+        await state.store.write(lambda tx: tx.tick_off_spans(under_way))
+        [due] = await state.store.write(lambda tx: tx.due_spans(10))
+        assert due.generation.end is not None
+        assert state.store.spans_pending == 1
+        await state.store.write(lambda tx: tx.tick_off_spans([due]))
+        assert state.store.spans_pending == 0
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+async def test_output_urls_are_kept_on_request_and_as_long_as_a_span_waits(
+    open_store: Open, tmp_path: Path, asked_for: bool
+) -> None:
+    url = "https://pub.example/secret.jpg"
+
+    def written() -> bool:
+        with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+            return url in "\n".join(connection.iterdump())
+
+    async with open_store(keeps_output_urls=asked_for) as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(replace(look(Status.COMPLETED), output_urls=(url,))))
+        [due] = await state.store.write(lambda tx: tx.due_spans(10))
+        assert due.output_urls == ((url,) if asked_for else ())
+        assert written() == asked_for
+        assert url not in repr(due)
+        await state.store.write(lambda tx: tx.tick_off_spans([due]))
+        assert not written()
+
+
+async def test_spans_left_by_an_earlier_configuration_wait_and_go_with_their_generation(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.COMPLETED)))
+    async with open_store(traced=False) as state:
+        assert state.store.spans_pending == 0
+        assert await state.store.write(lambda tx: tx.count_due_spans()) == 1
+        assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 1
+        assert await state.store.write(lambda tx: tx.count_due_spans()) == 0
 
 
 async def test_without_tracing_no_span_piles_up(open_store: Open) -> None:
