@@ -18,6 +18,7 @@ LAYERS = (
     ("account",),
     ("intake", "collector"),
     ("api", "webhooks"),
+    ("accounts",),
     ("app",),
     ("check", "explain", "demo"),
     ("cli",),
