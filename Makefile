@@ -7,11 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PHOENIX ?= .phoenix/bin/phoenix
-SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-
-.PHONY: run test lint format bench check-phoenix constraints clean
+.PHONY: run test lint format bench check-phoenix dashboards pictures constraints clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -20,6 +16,7 @@ run: $(VENV)/.package
 ## test: lint, then every test, with the servers they need installed from Debian's packages
 test: $(VENV)/.package $(VENV)/.dev lint
 	@tests/install-servers
+	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS)
 	$(BIN)/pytest -n 2 --dist worksteal
 
 ## lint: what ruff and mypy say
@@ -42,6 +39,16 @@ bench: $(VENV)/.package $(VENV)/.dev
 check-phoenix: $(VENV)/.package $(VENV)/.dev
 	test -x $(PHOENIX) || { $(PYTHON) -m venv --clear .phoenix && .phoenix/bin/python -m pip --quiet install arize-phoenix; }
 	PYTHONPATH=tests $(BIN)/python tests/phoenix/check_phoenix.py $(PHOENIX)
+
+## dashboards: write dashboards/json and dashboards/rules from their source; RUNBOOKS= and GRAFANA= are addresses
+dashboards: $(VENV)/.dev
+	cd dashboards && ../$(BIN)/python -m mixin.render $(if $(RUNBOOKS),--runbooks '$(RUNBOOKS)') $(if $(GRAFANA),--grafana '$(GRAFANA)')
+
+## pictures: draw dashboards/pictures with data of the demo, which runs for MINUTES (20)
+pictures: $(VENV)/.package $(VENV)/.dev
+	@tests/install-servers
+	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS)
+	PYTHONPATH=tests:dashboards $(BIN)/python tests/dashboards/draw_pictures.py $(or $(MINUTES),20)
 
 ## constraints: renew the locked versions of the development environment
 constraints:
@@ -71,6 +78,11 @@ $(VENV)/.package: $(VENV)/.dependencies $(SOURCES)
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	$(PIP) install --no-deps --force-reinstall dist/*.whl
 	@rm -rf build *.egg-info
+	@touch $@
+
+# Grafana's types, registries and panels, which the dashboards are checked against.
+$(GRAFANA_TOOLS): tests/dashboards/grafana/package-lock.json
+	npm ci --prefix $(dir $<) --loglevel error
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.dependencies
