@@ -30,10 +30,11 @@ from exporter.store import Database
 from exporter.values import AccountName, GenerationId
 
 ACCOUNTS = (
-    SimulatedAccount("studio", "vvx_live_studio00000000000000000000000000", "ultimate"),
-    SimulatedAccount("shop", "vvx_live_shop0000000000000000000000000000", "pro"),
-    SimulatedAccount("lab", "vvx_live_lab00000000000000000000000000000", "pro"),
+    SimulatedAccount("studio", "vvx_live_studio00000000000000000000000000", "ultimate", 300_000_000),
+    SimulatedAccount("shop", "vvx_live_shop0000000000000000000000000000", "pro", 80_000_000),
+    SimulatedAccount("lab", "vvx_live_lab00000000000000000000000000000", "pro", 3_000_000),
 )
+"""Their grants last for a month of what they submit, but for the lab's: after days it runs out of credits."""
 PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
 """What the demo's applications submit: somewhat less than the plans render."""
 WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
@@ -115,6 +116,10 @@ async def demo(
                 tell(f"Metrics at             http://{bound_address(listener)}/metrics")
             tell(f"Webhooks come in for   {WITH_WEBHOOKS}")
             tell(f"Registration token     {REGISTRATION_TOKEN}")
+            tell("Dashboards             in Grafana: Dashboards, New, Import, each file of dashboards/json")
+            tell(
+                "                       (its Prometheus scrapes the metrics above; see dashboards/README.md)"
+            )
             tell("Stop with Ctrl-C.")
 
             async def register(account: str, id: str) -> None:
