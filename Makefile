@@ -7,6 +7,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PHOENIX ?= .phoenix/bin/phoenix
+GRAFANA_TOOLS := tests/dashboards/grafana/node_modules/.installed
+SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
 .PHONY: run test lint format bench check-phoenix dashboards pictures constraints clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter

@@ -296,9 +296,7 @@ async def test_a_real_prometheus_has_exemplars_of_traces_that_the_collector_has(
         async with (
             exporter(scene.configure(address.url), scene.clock) as running,
             httpx.AsyncClient() as http,
-            prometheus(
-                tmp_path, running.url.removeprefix("http://"), "--enable-feature=exemplar-storage"
-            ) as url,
+            prometheus(tmp_path, running.url.removeprefix("http://")) as url,
         ):
             await until_delivered(running)
             for name, values in (

@@ -1,0 +1,259 @@
+"""Each alert is driven to fire and to resolve: simulated trouble, real exporter, Prometheus, Alertmanager.
+
+All scenarios are played at once, each by an account of its own, and each goes on when Alertmanager tells it.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+
+from exporter.clock import MICROS
+from exporter.simulator.accounts import SimulatedAccount
+from exporter.simulator.faults import Fault
+from exporter.simulator.models import MODELS, SimulatedModel
+from exporter.simulator.webhooks import Endpoint
+from mixin.alerts import ALERTS
+from support.boards import panels
+from support.grafana import expanded
+from support.metrics import COMING
+from support.prometheus import has_data
+from support.promql import selectors
+from support.stage import TICK, TOKEN, Command, Feed, Stage, stage
+
+IMAGE = MODELS[0]
+SECRET = "whsec_of_the_stage"
+NOWHERE = "http://127.0.0.1:9/webhooks"
+
+ACCOUNTS: dict[str, dict[str, object]] = {
+    "well": {},
+    "failing": {},
+    "lopsided": {},
+    "slow": {},
+    "stuck": {},
+    "stalled": {},
+    "poor": {},
+    "locked": {},
+    "unreachable": {},
+    "crowded": {},
+    "behind": {"calls_per_minute": 6},
+    "unpushed": {"webhook_secret_file": "webhook.secret"},
+}
+"""The exporter's accounts by what they go through, with what is particular about their configuration."""
+
+NOT_YET = {"VivixSpansPilingUp": "the exporter does not export spans yet"}
+"""Alerts without a scenario, and why."""
+
+
+def tier(name: str) -> SimulatedAccount:
+    granted = 20_000 if name == "poor" else 10**12
+    return SimulatedAccount(
+        name, f"vvx_live_{name:0<32}", "pro" if name == "crowded" else "ultimate", granted
+    )
+
+
+def lasting(seconds: float) -> SimulatedModel:
+    """The image model, were it to render for so long."""
+    return replace(IMAGE, median_s=seconds, sigma=0.0, shortest_s=seconds, longest_s=seconds)
+
+
+def because_of(reason: str) -> SimulatedModel:
+    """The image model, were this the only reason to fail."""
+    return replace(IMAGE, failure_weights=((reason, 1.0),))
+
+
+async def failing(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE, failing=0.0)
+    await on.has_submitted(me, 10)
+    on.feeds[me] = Feed(IMAGE, failing=0.9, count=2)
+    await on.firing(me, "VivixFailureRatioHigh", "VivixFailureRatioRaised")
+    on.feeds[me] = Feed(IMAGE, failing=0.0, count=2)
+    await on.resolved(me, "VivixFailureRatioHigh", "VivixFailureRatioRaised")
+
+
+async def lopsided(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(because_of("CONTENT_POLICY"), failing=1.0, count=3)
+    await on.has_submitted(me, 150)
+    on.feeds[me] = Feed(because_of("PROVIDER_ERROR"), failing=1.0)
+    await on.firing(me, "VivixFailureReasonDominant")
+    on.feeds[me] = Feed(because_of("CONTENT_POLICY"), failing=1.0, count=3)
+    await on.resolved(me, "VivixFailureReasonDominant")
+
+
+async def slow(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE, count=2)
+    await on.has_submitted(me, 80)
+    on.feeds[me] = Feed(lasting(60), count=2)
+    await on.firing(me, "VivixGenerationsSlow")
+    on.feeds[me] = Feed(IMAGE, count=2)
+    await on.resolved(me, "VivixGenerationsSlow")
+
+
+async def stuck(on: Stage, me: str) -> None:
+    await on.submit(me, Feed(lasting(2700)))
+    await on.firing(me, "VivixGenerationStuck")
+    for panel in panels():
+        for expr in panel.queries:
+            if "ALERTS{" in expr:
+                assert await shows(on, expr), panel.id
+    await on.resolved(me, "VivixGenerationStuck")
+
+
+async def stalled(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE)
+    await on.has_submitted(me, 5)
+    del on.feeds[me]
+    await on.nothing_in_flight(me)
+    await on.submit(me, Feed(lasting(1500)))
+    await on.firing(me, "VivixNothingFinishes")
+    await on.resolved(me, "VivixNothingFinishes")
+
+
+async def poor(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE, count=4)
+    alerts = ("VivixCreditsLow", "VivixCreditsRunOutBeforeReset", "VivixCreditsRunOutSoon")
+    await on.firing(me, *alerts)
+    del on.feeds[me]
+    on.api.world.wallet(me, on.clock.now_us()).balance += 10**12
+    await on.resolved(me, *alerts)
+
+
+async def locked(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE)
+    key = tier(me).key
+    on.api.world.rotate_key(me, key[::-1])
+    await on.firing(me, "VivixKeyInvalid")
+    on.api.world.keys.add(me, key)
+    await on.resolved(me, "VivixKeyInvalid")
+
+
+async def unreachable(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE)
+    now_us = on.clock.now_us()
+    on.api.faults.schedule(Fault.RESET, now_us, now_us + 86_400 * MICROS, me)
+    await on.firing(me, "VivixAccountDown")
+    on.api.faults.clear()
+    await on.resolved(me, "VivixAccountDown")
+
+
+async def crowded(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE)
+    spending = asyncio.create_task(_spend_calls(on, me))
+    await on.firing(me, "VivixRateLimitNear")
+    spending.cancel()
+    await on.resolved(me, "VivixRateLimitNear")
+
+
+async def _spend_calls(on: Stage, me: str) -> None:
+    """An application that leaves few of the plan's calls, minute after minute."""
+    account = tier(me)
+    while True:
+        at_us = int(on.clock.monotonic() * MICROS)
+        while on.api.limit.admit(account.key, account.plan.calls_per_minute, at_us).remaining > 18:
+            pass
+        await asyncio.sleep(TICK / 6)
+
+
+async def behind(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE, count=2)
+    await on.firing(me, "VivixPollingBehind")
+    del on.feeds[me]
+    await on.resolved(me, "VivixPollingBehind")
+
+
+async def unpushed(on: Stage, me: str) -> None:
+    on.api.endpoints.set(me, [Endpoint(NOWHERE, SECRET)])
+    on.feeds[me] = Feed(IMAGE)
+    await on.firing(me, "VivixWebhooksMissed")
+    on.api.endpoints.set(me, [Endpoint(f"{on.exporter}/webhooks/{me}", SECRET)])
+    await on.resolved(me, "VivixWebhooksMissed")
+
+
+async def well(on: Stage, me: str) -> None:
+    on.feeds[me] = Feed(IMAGE)
+    await on.register(me, "an-id-that-nobody-knows")
+
+
+SCENARIOS: dict[str, Callable[[Stage, str], Coroutine[None, None, None]]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        well,
+        failing,
+        lopsided,
+        slow,
+        stuck,
+        stalled,
+        poor,
+        locked,
+        unreachable,
+        crowded,
+        behind,
+        unpushed,
+    )
+}
+
+
+async def office(on: Stage, command: Command) -> None:
+    """What an exporter itself goes through, one after the other."""
+    command.write_ids("a.json", "[")
+    await on.firing("office", "VivixFilesBroken")
+    command.write_ids("a.json", json.dumps(["one-id"]))
+    await on.resolved("office", "VivixFilesBroken")
+
+    command.reload(command.good.replace("accounts:", "acounts:"))
+    await on.firing(command.target, "VivixReloadFailed")
+    command.reload(command.good)
+    await on.resolved(command.target, "VivixReloadFailed")
+
+    command.rename_table("generations", "mislaid")
+    registering = asyncio.create_task(_register(on, command))
+    await on.firing(command.target, "VivixStoreFailing")
+    command.rename_table("mislaid", "generations")
+    await on.resolved(command.target, "VivixStoreFailing")
+    registering.cancel()
+
+    command.kill()
+    await on.firing(command.target, "VivixExporterDown")
+    command.start()
+    await on.resolved(command.target, "VivixExporterDown")
+
+
+async def _register(on: Stage, command: Command) -> None:
+    while True:
+        body = {"generations": [{"id": "another-id", "account": "office"}]}
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        await on.http.post(f"http://{command.target}/api/v1/generations", json=body, headers=headers)
+        await asyncio.sleep(TICK / 3)
+
+
+async def shows(on: Stage, expr: str) -> bool:
+    durations = {"$__rate_interval": "2m", "$__range": "3m", "$__interval": "1s"}
+    return await has_data(on.http, on.server, expanded(expr, durations))
+
+
+async def test_each_alert_fires_and_resolves_and_no_panel_stays_empty_when_all_is_not_well(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "webhook.secret").write_text(SECRET)
+
+    def command(url: str) -> Command:
+        return Command(tmp_path / "office", url, tier("office").key)
+
+    assert set(SCENARIOS) == set(ACCOUNTS)
+    async with stage(tmp_path, ACCOUNTS, tier, command) as (on, second):
+        async with on.feeding(), asyncio.TaskGroup() as playing:
+            for me, play in SCENARIOS.items():
+                playing.create_task(play(on, me), name=me)
+            playing.create_task(office(on, second), name="office")
+        for panel in panels():
+            for expr in panel.queries:
+                coming = any(one.name in COMING for one in selectors(expr)) and "span" in expr
+                assert "ALERTS{" in expr or coming or await shows(on, expr), f"{panel.id}: {expr}"
+    fired = {name for name, _ in on.received.statuses}
+    assert fired | set(NOT_YET) == {alert.name for alert in ALERTS}
+    assert not {name for name, who in on.received.statuses if who == "well"}
+    for name, texts in on.received.texts.items():
+        assert not any(sign in text for text in texts.values() for sign in ("<no value>", "<error", "NaN")), (
+            name
+        )

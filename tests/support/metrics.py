@@ -1,0 +1,49 @@
+"""Which metrics there are, by the README's table, which is itself compared with the page."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_README = Path(__file__).parents[2] / "README.md"
+_ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram)[^|]*\|([^|]*)\|", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric, or the part of a histogram that a query names; `labels` without those of the scrape."""
+
+    kind: str
+    labels: frozenset[str]
+
+
+COMING = {
+    "vivix_exporter_spans_exported_total": Metric("counter", frozenset()),
+    "vivix_exporter_span_export_failures_total": Metric("counter", frozenset()),
+    "vivix_exporter_spans_pending": Metric("gauge", frozenset()),
+    "vivix_exporter_webhook_deliveries_total": Metric("counter", frozenset({"account", "result"})),
+    "vivix_exporter_webhook_missed_total": Metric("counter", frozenset({"account"})),
+    "vivix_generation_files_broken": Metric("gauge", frozenset({"account"})),
+}
+"""Those that the dashboards use and the README may not name yet."""
+
+OTHERS = {
+    "up": Metric("gauge", frozenset()),
+    "scrape_duration_seconds": Metric("gauge", frozenset()),
+    "process_cpu_seconds_total": Metric("counter", frozenset()),
+    "process_resident_memory_bytes": Metric("gauge", frozenset()),
+    "ALERTS": Metric("gauge", frozenset({"alertname", "alertstate", "severity", "account", "model"})),
+}
+"""Prometheus' own, and the client library's."""
+
+
+def known() -> Mapping[str, Metric]:
+    """Every name that a query may use, a histogram's three included."""
+    metrics = {**OTHERS, **COMING}
+    for name, kind, labels in _ROW.findall(_README.read_text()):
+        metrics[name] = Metric(kind, frozenset(filter(None, re.split(r"[\s,]+", labels))))
+    for name, metric in list(metrics.items()):
+        if metric.kind == "histogram":
+            metrics[f"{name}_bucket"] = Metric("counter", metric.labels | {"le"})
+            metrics[f"{name}_sum"] = metrics[f"{name}_count"] = Metric("counter", metric.labels)
+    return metrics
