@@ -17,16 +17,6 @@ class Metric:
     labels: frozenset[str]
 
 
-COMING = {
-    "vivix_exporter_spans_exported_total": Metric("counter", frozenset()),
-    "vivix_exporter_span_export_failures_total": Metric("counter", frozenset()),
-    "vivix_exporter_spans_pending": Metric("gauge", frozenset()),
-    "vivix_exporter_webhook_deliveries_total": Metric("counter", frozenset({"account", "result"})),
-    "vivix_exporter_webhook_missed_total": Metric("counter", frozenset({"account"})),
-    "vivix_generation_files_broken": Metric("gauge", frozenset({"account"})),
-}
-"""Those that the dashboards use and the README may not name yet."""
-
 OTHERS = {
     "up": Metric("gauge", frozenset()),
     "scrape_duration_seconds": Metric("gauge", frozenset()),
@@ -39,7 +29,7 @@ OTHERS = {
 
 def known() -> Mapping[str, Metric]:
     """Every name that a query may use, a histogram's three included."""
-    metrics = {**OTHERS, **COMING}
+    metrics = dict(OTHERS)
     for name, kind, labels in _ROW.findall(_README.read_text()):
         metrics[name] = Metric(kind, frozenset(filter(None, re.split(r"[\s,]+", labels))))
     for name, metric in list(metrics.items()):
