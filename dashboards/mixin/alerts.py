@@ -28,6 +28,11 @@ class Alert:
     dashboard: str
 
     @property
+    def by_account(self) -> bool:
+        """Whether it is about one account, which its dashboard is then narrowed to."""
+        return "$labels.account" in self.description
+
+    @property
     def anchor(self) -> str:
         """Its heading in the runbooks, as a link names it."""
         return self.name.lower()

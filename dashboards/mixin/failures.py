@@ -156,7 +156,13 @@ def _what() -> Sequence[Part]:
             "Failures by the API's error code. CONTENT_POLICY and INVALID_INPUT come from what users send, "
             f"PROVIDER_ERROR and TIMEOUT from the vendor, INSUFFICIENT_CREDITS from the wallet. {EMPTY}",
             PER_MINUTE,
-            [over_time(ask.rate("vivix_generation_failures_total", MODEL, "reason", 60), "{{reason}}")],
+            [
+                over_time(
+                    ask.rate("vivix_generation_failures_total", MODEL, "reason", 60),
+                    "{{reason}}",
+                    exemplars=True,
+                )
+            ],
             stacked=True,
         ),
         lines(

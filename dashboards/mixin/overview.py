@@ -29,7 +29,8 @@ from mixin.pieces import (
     start,
     to,
 )
-from mixin.uids import COST, EXPORTER, FAILURES, OVERVIEW
+from mixin.rules import LOADED
+from mixin.uids import COST, FAILURES, OVERVIEW
 
 FAILURE_STEPS = (
     (limits.FAILURE_BUDGET, YELLOW),
@@ -57,10 +58,12 @@ def _figures() -> Sequence[Part]:
         figure(
             "Firing alerts",
             "Alerts of vivix-exporter that fire now. If this is not 0, the table at the bottom left names "
-            "them; begin with the critical ones and their runbooks.",
+            "them; begin with the critical ones and their runbooks. No number at all: Prometheus has not "
+            "loaded our rules.",
             "none",
-            now(f"count({ask.FIRING}) or vector(0)"),
+            now(f"count({ask.FIRING}) or 0 * max({LOADED})"),
             steps=((1, RED),),
+            none="no rules",
         ),
         figure(
             "Failure ratio, 1 h",
@@ -214,14 +217,14 @@ def _rest() -> Sequence[Part]:
     return [
         listing(
             "Alerts",
-            "What fires now, worst first. The alert's name is its heading in the runbooks; its annotations "
-            f"in Prometheus or Alertmanager hold the link. {EMPTY}",
+            "What fires now, worst first. Click its name for the rule and its runbook, which says what to "
+            f"do. {EMPTY}",
             {"severity": "Severity", "alertname": "Alert", "account": "Account", "model": "Model"},
             [Column("Series", f"count by (severity, alertname, account, model) ({ask.FIRING})", "none")],
             sort="Severity",
             ascending=True,
             height=5,
-            links={"Alert": ("Exporter", to(EXPORTER))},
+            links={"Alert": ("Rule and runbook", "/alerting/list?search=${__value.text}")},
         ),
         lines(
             "Credits per hour, by account",

@@ -16,6 +16,9 @@ _HEAD = """\
 # Written by `make dashboards` from dashboards/mixin/alerts.py.
 # RUNBOOKS= and GRAFANA= set the addresses that the annotations begin with.
 """
+_ACCOUNT = "?var-account={{ $labels.account | urlquery }}"
+LOADED = "vivix:rules:loaded"
+"""Recorded by the rule file itself, so that a dashboard can tell no alerts from no rules."""
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(?<=\[)\d+[a-z]+(?=\])|(?<=offset )\d+[a-z]+")
 
@@ -43,7 +46,7 @@ def _rule(alert: Alert, runbooks: str, grafana: str, factor: int) -> dict[str, o
             "summary": alert.summary,
             "description": alert.description,
             "runbook_url": f"{runbooks}#{alert.anchor}",
-            "dashboard_url": f"{grafana}/d/{alert.dashboard}",
+            "dashboard_url": f"{grafana}/d/{alert.dashboard}{_ACCOUNT if alert.by_account else ''}",
         },
     }
 
@@ -64,6 +67,7 @@ def rule_file(
     runbooks: str = RUNBOOKS, grafana: str = GRAFANA, factor: int = 1, alerts: Iterable[Alert] = ALERTS
 ) -> str:
     """The YAML. `factor` above 1 is for tests that cannot wait for hours."""
-    rules = [_rule(alert, runbooks, grafana, factor) for alert in alerts]
+    rules: list[dict[str, object]] = [{"record": LOADED, "expr": "vector(1)"}]
+    rules += [_rule(alert, runbooks, grafana, factor) for alert in alerts]
     body = {"groups": [{"name": "vivix-exporter", "rules": rules}]}
     return _HEAD + yaml.dump(body, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -5,11 +5,13 @@ All scenarios are played at once, each by an account of its own, and each goes o
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from exporter.clock import MICROS
+from exporter.clock import MICROS, SystemClock
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.faults import Fault
 from exporter.simulator.models import MODELS, SimulatedModel
@@ -19,10 +21,11 @@ from mixin.alerts import ALERTS
 from support.boards import panels
 from support.grafana import expanded
 from support.prometheus import has_data
-from support.stage import TICK, TOKEN, Command, Feed, Stage, collector, stage
+from support.stage import PATIENCE, TICK, TOKEN, Command, Feed, Stage, collector, stage
 
 IMAGE = MODELS[0]
 SECRET = "whsec_of_the_stage"
+DURATIONS = {"$__rate_interval": "2m", "$__range": "3m", "$__interval": "1s"}
 NOWHERE = "http://127.0.0.1:9/webhooks"
 
 ACCOUNTS: dict[str, dict[str, object]] = {
@@ -196,6 +199,7 @@ async def office(on: Stage, command: Command) -> None:
     await on.firing(command.target, "VivixSpansPilingUp")
     async with collector(command.collector):
         await on.resolved(command.target, "VivixSpansPilingUp")
+    await assert_exemplars_lead_to_traces(on)
 
     command.write_ids("a.json", "[")
     await on.firing("office", "VivixFilesBroken")
@@ -228,9 +232,34 @@ async def _register(on: Stage, command: Command) -> None:
         await asyncio.sleep(TICK / 3)
 
 
+async def assert_exemplars_lead_to_traces(on: Stage) -> None:
+    """Each panel with exemplars finds some: of the traces that have just arrived."""
+    asked = [
+        expanded(target["expr"], DURATIONS)
+        for panel in panels()
+        for target in panel.json["targets"]
+        if target.get("exemplar")
+    ]
+    assert len(asked) == 3
+    for expr in asked:
+        found: list[dict[str, Any]] = []
+        async with asyncio.timeout(PATIENCE):
+            while not found:
+                now = SystemClock().now_us() / MICROS
+                answer = await on.http.get(
+                    f"{on.server}/api/v1/query_exemplars",
+                    # Their times are the vendor's, whose clock runs ahead.
+                    params={"query": expr, "start": str(now - 600), "end": str(now + 86_400 * 30)},
+                )
+                found = answer.json()["data"]
+                await asyncio.sleep(TICK)
+        for series in found:
+            for exemplar in series["exemplars"]:
+                assert re.fullmatch(r"[0-9a-f]{32}", exemplar["labels"]["trace_id"])
+
+
 async def shows(on: Stage, expr: str) -> bool:
-    durations = {"$__rate_interval": "2m", "$__range": "3m", "$__interval": "1s"}
-    return await has_data(on.http, on.server, expanded(expr, durations))
+    return await has_data(on.http, on.server, expanded(expr, DURATIONS))
 
 
 async def test_each_alert_fires_and_resolves_and_no_panel_stays_empty_when_all_is_not_well(

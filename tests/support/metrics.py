@@ -22,9 +22,10 @@ OTHERS = {
     "scrape_duration_seconds": Metric("gauge", frozenset()),
     "process_cpu_seconds_total": Metric("counter", frozenset()),
     "process_resident_memory_bytes": Metric("gauge", frozenset()),
+    "vivix:rules:loaded": Metric("gauge", frozenset()),
     "ALERTS": Metric("gauge", frozenset({"alertname", "alertstate", "severity", "account", "model"})),
 }
-"""Prometheus' own, and the client library's."""
+"""Prometheus' own, the client library's, and what our rule file records."""
 
 
 def known() -> Mapping[str, Metric]:

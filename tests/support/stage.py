@@ -128,10 +128,12 @@ class Stage:
             await self.register(account, *ids)
 
     def ended(self, account: str, model: SimulatedModel, count: int) -> list[str]:
-        """Generations that ended before anyone looked; their ids."""
+        """Generations that ended before anyone looked, one in ten by failing; their ids."""
         now_us, ids = self.clock.now_us(), [f"{account}-{number}" for number in range(count)]
         for id in ids:
-            self.api.world.add_ended(account, model, id, now_us - 60 * MICROS, 10 * MICROS, now_us)
+            reason = "PROVIDER_ERROR" if id.endswith("0") else None
+            created_us, duration_us = now_us - 60 * MICROS, 10 * MICROS
+            self.api.world.add_ended(account, model, id, created_us, duration_us, now_us, reason)
         return ids
 
     async def register(self, account: str, *ids: str) -> None:

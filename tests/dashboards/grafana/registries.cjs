@@ -45,7 +45,7 @@ function checkField(where, { unit, color, thresholds, links, mappings }) {
   for (const mapping of mappings ?? [])
     for (const result of Object.values(mapping.options)) check(where, 'colour', result.color);
   for (const link of links ?? [])
-    for (const [, name] of link.url.matchAll(/\$\{(\w+)\}/g)) check(where, 'variable', name);
+    for (const [, name] of link.url.matchAll(/\$\{([\w.]+)\}/g)) check(where, 'variable', name);
 }
 
 function frames(panel) {
