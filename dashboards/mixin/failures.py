@@ -178,7 +178,8 @@ def _what() -> Sequence[Part]:
         listing(
             "Failures, by model and reason",
             "How often each reason struck each model in the chosen range; the top line is what to ask the "
-            f"vendor about first. {EMPTY}",
+            "vendor about first. The very first failure of a model for a reason is missing: what begins at 1 "
+            f"has no increase that Prometheus could see. {EMPTY}",
             {"model": "Model", "reason": "Reason"},
             [Column("Failed", f"{ask.failures('$__range', 'model, reason')} > 0", "short", decimals=0)],
             sort="Failed",
@@ -186,7 +187,7 @@ def _what() -> Sequence[Part]:
         listing(
             "By model",
             "What ended of each model in the chosen range, and the part of it that failed. A high ratio of "
-            "few is chance: read both columns.",
+            "few is chance: read both columns. 'unknown' are failures that the API told without their model.",
             {"model": "Model"},
             [
                 Column("Ended", f"{ask.ended('$__range', 'model')} > 0", "short", decimals=0),

@@ -136,7 +136,8 @@ def _graphs() -> Sequence[Part]:
             "In flight",
             "Generations in flight by status, and how many the plans render at once (dashed). Growing "
             "'pending' at the limit: submissions outrun the plan. Growing below it: the vendor is slow to "
-            "pick up.",
+            "pick up. Where webhooks tell the ends, nobody looks in between, and 'pending' is what was seen "
+            "first.",
             "short",
             [
                 over_time(f"sum by (status) (vivix_generations_in_flight{{{MODEL}}})", "{{status}}"),

@@ -85,7 +85,7 @@ const style = bundle.outputFiles.find(({ path }) => path.endsWith('.css')).text;
 const profile = mkdtempSync(join(tmpdir(), 'vivix-pictures-'));
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: FLAGS,
-  viewport: { width: WIDE + 24, height: 1000 },
+  viewport: { width: WIDE + 24, height: 1000 }, deviceScaleFactor: 0.8,
 });
 let wrong = 0;
 try {
