@@ -2,12 +2,12 @@
 //
 // Asks Prometheus what each panel asks, over the last SECONDS, and writes FOLDER/<uid>.png. Prints what went wrong.
 
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
+import { smaller } from './palette.mjs';
 
 const [prometheus, folder, seconds, ...files] = process.argv.slice(2);
 const WIDE = 1600;
@@ -85,7 +85,7 @@ const style = bundle.outputFiles.find(({ path }) => path.endsWith('.css')).text;
 const profile = mkdtempSync(join(tmpdir(), 'vivix-pictures-'));
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: FLAGS,
-  viewport: { width: WIDE + 24, height: 1000 }, deviceScaleFactor: 0.8,
+  viewport: { width: WIDE + 24, height: 1000 },
 });
 let wrong = 0;
 try {
@@ -108,7 +108,8 @@ try {
     for (const problem of await page.evaluate(() => window.problems)) console.log(`${board.uid}: ${problem}`), wrong++;
     const drawn = await page.evaluate(() => document.querySelectorAll('[data-panel]').length);
     if (drawn !== board.panels.filter(({ type }) => type !== 'row').length) console.log(`${board.uid}: ${drawn} panels drawn`), wrong++;
-    await page.locator('#page > *').last().screenshot({ path: join(folder, `${board.uid}.png`) });
+    const picture = await page.locator('#page > *').last().screenshot();
+    writeFileSync(join(folder, `${board.uid}.png`), await smaller(page, picture));
     await page.close();
   }
 } finally {
