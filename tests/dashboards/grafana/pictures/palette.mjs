@@ -19,20 +19,27 @@ function chunk(name, data) {
 
 const distance = (a, b) => ((a >> 16) - (b >> 16)) ** 2 + (((a >> 8) & 255) - ((b >> 8) & 255)) ** 2 + ((a & 255) - (b & 255)) ** 2;
 
-// Thin lines have few pixels and bright colours, shades of grey are many: so brightness counts beside frequency.
+// Thin lines have few pixels and bright colours, while shades of grey are many.
 const vivid = (colour) => {
   const parts = [colour >> 16, (colour >> 8) & 255, colour & 255];
-  return 1 + (Math.max(...parts) - Math.min(...parts)) ** 2 / 16;
+  return Math.max(...parts) - Math.min(...parts);
 };
 
-// The most frequent colours stay as they are; each other one becomes the nearest of them.
+// The most frequent colours stay as they are, half of them of all and half of the bright ones; each other one becomes
+// the nearest of them.
+function chosen(counts) {
+  const often = [...counts].sort((a, b) => b[1] - a[1]).map(([colour]) => colour);
+  const all = often.slice(0, MOST / 2), bright = often.slice(MOST / 2).filter((colour) => vivid(colour) > 60);
+  return [...all, ...bright.slice(0, MOST / 2)];
+}
+
 export function png(rgba, width, height) {
   const counts = new Map(), colours = new Uint32Array(width * height);
   for (let pixel = 0; pixel < colours.length; pixel++) {
     colours[pixel] = (rgba[4 * pixel] << 16) | (rgba[4 * pixel + 1] << 8) | rgba[4 * pixel + 2];
     counts.set(colours[pixel], (counts.get(colours[pixel]) ?? 0) + 1);
   }
-  const palette = [...counts].sort((a, b) => b[1] * vivid(b[0]) - a[1] * vivid(a[0])).slice(0, MOST).map(([colour]) => colour);
+  const palette = chosen(counts);
   const indices = new Map(palette.map((colour, index) => [colour, index]));
   for (const colour of counts.keys()) {
     if (!indices.has(colour)) indices.set(colour, palette.reduce((best, other, index) => (distance(other, colour) < distance(palette[best], colour) ? index : best), 0));
