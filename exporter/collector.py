@@ -4,7 +4,7 @@ Nothing is kept up to date between scrapes, so nothing can drift.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, product
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -15,7 +15,10 @@ from exporter.clock import MICROS, Clock
 from exporter.exemplars import Exemplars
 from exporter.families import DURABLES, GAUGES, Durable, Gauge, InFlight, Labels, Snapshot
 from exporter.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Family, Ledger, Series, bucket_cell
-from exporter.values import UNKNOWN, AccountName, Status
+from exporter.values import UNKNOWN, AccountName, DropReason, Source, Status
+
+DOCUMENTED_REASONS = frozenset({"PROVIDER_ERROR", "INSUFFICIENT_CREDITS"})
+"""Reasons of failures that the API's documents name: the status endpoint's, and its table of errors."""
 
 _OVERFLOW = (
     "vivix_exporter_label_overflow",
@@ -82,20 +85,26 @@ class Collector:
         return self._exemplars.of(series, cell) if cells.get(cell) else None
 
     def _started(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
-        """The account's series, and a zero for each that its known models will have: a counter that first
-        appears with a 1 has no increase that a query could see."""
+        """The account's series, and a zero for each that can be told beforehand: a counter that first appears
+        with a 1 has no increase that a query could see."""
         shown = dict(self._ledger.series(account, family))
         for labels in self._expected(account, family):
             shown.setdefault(Series(account, family, labels), {})
         yield from shown.items()
 
     def _expected(self, account: AccountName, family: Family) -> Iterator[Labels]:
-        statuses = [status.value for status in Status if status.ended]
-        for model in self._ledger.known_models(account):
-            if family in (Family.GENERATIONS, Family.DURATION):
-                yield from ((model, status) for status in statuses)
-            elif family in (Family.CREDITS, Family.OUTPUTS, Family.QUEUE):
-                yield (model,)
+        models = self._ledger.known_models(account)
+        match family:
+            case Family.GENERATIONS | Family.DURATION:
+                yield from product(models, (status.value for status in Status if status.ended))
+            case Family.CREDITS | Family.OUTPUTS | Family.QUEUE:
+                yield from product(models)
+            case Family.FAILURES:
+                yield from product(models, DOCUMENTED_REASONS | set(self._ledger.known_reasons(account)))
+            case Family.DISCOVERED:
+                yield from product(Source)
+            case Family.DROPPED:
+                yield from product(DropReason)
 
     def _buckets(
         self, series: Series, cells: Mapping[str, int]

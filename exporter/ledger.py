@@ -94,6 +94,10 @@ class Ledger:
         """The models that the account has series for, or will have once one of them ends."""
         return self.models.admitted(account)
 
+    def known_reasons(self, account: AccountName) -> list[str]:
+        """The reasons that the account's generations have failed for."""
+        return self.reasons.admitted(account)
+
     def series(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
         """The committed totals of one family."""
         for series, cells in self._totals[account].items():

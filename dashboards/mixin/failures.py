@@ -178,8 +178,8 @@ def _what() -> Sequence[Part]:
         listing(
             "Failures, by model and reason",
             "How often each reason struck each model in the chosen range; the top line is what to ask the "
-            "vendor about first. The very first failure of a model for a reason is missing: what begins at 1 "
-            f"has no increase that Prometheus could see. {EMPTY}",
+            "vendor about first. The very first failure of an account for a reason that the API does not "
+            f"document is missing: what begins at 1 has no increase that Prometheus could see. {EMPTY}",
             {"model": "Model", "reason": "Reason"},
             [Column("Failed", f"{ask.failures('$__range', 'model, reason')} > 0", "short", decimals=0)],
             sort="Failed",

@@ -1,5 +1,6 @@
 """How generations are followed when things are not as they should be: against the simulator, over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from exporter.simulator.server import serve
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
 from exporter.values import AccountName, GenerationId
-from support.running import Running, exporter, until, write_config
+from support.running import PATIENCE, Running, exporter, until, write_config
 
 IMAGE, VIDEO = BY_SLUG["grok-imagine-image-quality"], BY_SLUG["wan-2.7-text-to-video"]
 SPEED = 30.0
@@ -203,3 +204,23 @@ async def test_credits_plan_and_models_are_shown(tmp_path: Path) -> None:
     assert page.of("vivix_account_info") == {("studio", "pro"): 1}
     assert page.of("vivix_exporter_poll_budget_calls_per_minute") == {("studio",): 120}
     assert len(page.of("vivix_model_info")) == len(MODELS)
+
+
+async def test_what_can_be_told_beforehand_is_shown_as_zero_before_it_happens(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at, at.following(at.submit()) as running:
+        async with asyncio.timeout(PATIENCE):
+            while not (page := await running.scrape()).of("vivix_generations_in_flight"):
+                await asyncio.sleep(0.01)
+        await until(lambda: none_followed(running), "its end is seen")
+    zeros = {
+        (name, dict(labels).get("reason") or dict(labels).get("source") or dict(labels).get("status"))
+        for (name, labels), value in page.samples.items()
+        if not value
+    }
+    assert zeros >= {
+        ("vivix_generations_total", "completed"),
+        ("vivix_generations_total", "failed"),
+        ("vivix_generation_failures_total", "PROVIDER_ERROR"),
+        ("vivix_generations_discovered_total", "webhook"),
+        ("vivix_generations_dropped_total", "gave_up"),
+    }
