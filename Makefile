@@ -85,9 +85,10 @@ $(VENV)/.package: $(VENV)/.dependencies $(SOURCES)
 	@rm -rf build *.egg-info
 	@touch $@
 
-# Grafana's types, registries and panels, which the dashboards are checked against.
-$(GRAFANA_TOOLS): tests/dashboards/grafana/package-lock.json
-	npm ci --prefix $(dir $<) --loglevel error
+# Grafana's types, registries and panels, which the dashboards are checked against. Their tools need a newer Node
+# than Debian has; it comes with the environment.
+$(GRAFANA_TOOLS): tests/dashboards/grafana/package-lock.json $(VENV)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" npm ci --prefix $(dir $<) --loglevel error
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.dependencies

@@ -1,7 +1,6 @@
 """The dashboards against Grafana's own types and registries, of the version that package.json pins."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.boards import FOLDER, Json, boards
+from support.prometheus import tool
 
 TOOLS = Path(__file__).parent / "grafana"
 COMMITTED = sorted((FOLDER / "json").glob("*.json"))
@@ -16,11 +16,9 @@ COMMITTED = sorted((FOLDER / "json").glob("*.json"))
 
 def node(script: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     """Run one of the scripts; `make test` installs what it needs."""
-    program = shutil.which("node")
-    assert program is not None, "node is missing; run tests/install-servers"
     assert (TOOLS / "node_modules").is_dir(), "run make tests/dashboards/grafana/node_modules/.installed"
     return subprocess.run(
-        [program, str(TOOLS / script), *map(str, paths)], capture_output=True, text=True, check=False
+        [tool("node"), str(TOOLS / script), *map(str, paths)], capture_output=True, text=True, check=False
     )
 
 

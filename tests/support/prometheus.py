@@ -3,8 +3,10 @@
 import asyncio
 import json
 import math
+import os
 import shutil
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,9 +19,9 @@ PATIENCE = 120.0
 
 
 def tool(name: str) -> str:
-    """Where a program is; `make test` installs it."""
-    found = shutil.which(name)
-    assert found is not None, f"{name} is missing; run tests/install-servers"
+    """Where a program is; `make test` installs it, in the environment or from Debian's packages."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found is not None, f"{name} is missing; run make test"
     return found
 
 
