@@ -97,7 +97,7 @@ GAUGES = (
     ),
     Gauge(
         "vivix_account_up",
-        "Whether the last call for this account was answered by the API.",
+        "Whether the last call for this account got a usable answer; 0 also while its key is refused.",
         (),
         _one(lambda s: s.poller.standing.up),
     ),

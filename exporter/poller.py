@@ -239,8 +239,9 @@ class Poller:
                 self._answered(reply)
                 if self.follower.find(id) is None:
                     return  # a webhook, or a reload, was faster
-                after = await self.follower.observe(id, reply.value, self.stretch())
-                if after.generation.followed and self._is_too_old(id):
+                await self.follower.observe(id, reply.value, self.stretch())
+                # While that was stored, a webhook or a reload may have ended the following.
+                if self.follower.find(id) is not None and self._is_too_old(id):
                     await self.follower.drop(id, DropReason.GAVE_UP, f"still {reply.value.status_text}")
         except StoreError as error:
             _log.error("cannot write to the state; will look again", account=self.account, error=str(error))

@@ -106,6 +106,7 @@ def parse_cursor(text: str) -> Place:
     try:
         padded = text + "=" * (-len(text) % 4)
         discovered_us, account, id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        f"{account}{id}".encode()  # JSON may spell half a character, which no store takes
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise BadRequestError("cursor: expected a next_cursor of an earlier answer") from None
     known = isinstance(account, str) and isinstance(id, str)

@@ -1,5 +1,6 @@
 """What the JSON API takes and shows."""
 
+import base64
 import json
 import re
 from contextlib import suppress
@@ -106,6 +107,12 @@ def test_a_cursor_leads_back_to_its_place(discovered_us: int, account: str, id: 
 def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
     with suppress(BadRequestError):
         parse_cursor(text)
+
+
+def test_half_a_character_is_no_cursor() -> None:
+    cursor = base64.urlsafe_b64encode(b'[1, "studio", "\\ud800"]').decode()
+    with pytest.raises(BadRequestError, match="cursor"):
+        parse_cursor(cursor)
 
 
 def test_an_end_is_shown_with_everything_but_where_its_outputs_lie() -> None:
