@@ -49,6 +49,12 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
     )
 
 
+def on_a_free_port(path: Path) -> tuple[str, ...]:
+    """`run` with a configuration, logging JSON."""
+    listen = ("--web.listen-address", "127.0.0.1:0")
+    return ("run", "--config.file", str(path), *listen, "--log.format", "json")
+
+
 def assert_refused(done: subprocess.CompletedProcess[str], status: int, *parts: str) -> None:
     """It ended with `status` and one readable message that holds these parts."""
     assert done.returncode == status, done.stderr
@@ -223,16 +229,7 @@ async def test_run_follows_explains_and_stops_on_sigterm(tmp_path: Path) -> None
     running = world.submit("studio", MODELS[0], 1, now_us)
     async with serve(create_app(api)) as address:
         path = configured(tmp_path, base_url=address.url, generations=[ended.id, running.id])
-        arguments = (
-            "run",
-            "--config.file",
-            str(path),
-            "--web.listen-address",
-            "127.0.0.1:0",
-            "--log.format",
-            "json",
-        )
-        async with started(*arguments) as (process, lines):
+        async with started(*on_a_free_port(path)) as (process, lines):
             await until(printed(lines, "generation ended"), "the end is seen")
             url = "http://" + json.loads(next(line for line in lines if "listening" in line))["address"]
             async with httpx.AsyncClient() as http:
@@ -258,16 +255,7 @@ async def test_run_follows_explains_and_stops_on_sigterm(tmp_path: Path) -> None
 
 async def test_run_reloads_on_sighup(tmp_path: Path) -> None:
     path = configured(tmp_path)
-    arguments = (
-        "run",
-        "--config.file",
-        str(path),
-        "--web.listen-address",
-        "127.0.0.1:0",
-        "--log.format",
-        "json",
-    )
-    async with started(*arguments) as (process, lines):
+    async with started(*on_a_free_port(path)) as (process, lines):
         await until(printed(lines, "following"), "it follows")
         write_config(
             tmp_path, [{"name": name, "base_url": DEAD, "api_key": KEY} for name in ("studio", "shop")]

@@ -1,8 +1,6 @@
 """What was acknowledged is never lost, whatever happens right after."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 import uuid
 from pathlib import Path
@@ -14,6 +12,7 @@ from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
+from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
 from support.running import start_process, write_config
 
@@ -58,8 +57,7 @@ async def test_killed_right_after_each_acknowledgement_nothing_acknowledged_is_l
 
             async def deliver(url: str, id: str) -> None:
                 body = delivery(id)
-                signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-                headers = {"X-Vivix-Signature": f"sha256={signature}"}
+                headers = {"X-Vivix-Signature": signature(SECRET, body)}
                 answer = await http.post(f"{url}/webhooks/studio", content=body, headers=headers)
                 assert answer.status_code == 204
                 delivered.append(id)

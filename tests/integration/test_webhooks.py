@@ -1,8 +1,6 @@
 """Ends that are pushed: believed by their signature, counted once, and looked for where they do not come."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 import random
 import uuid
@@ -20,6 +18,7 @@ from exporter.simulator.api import SimulatedApi
 from exporter.simulator.deliveries import Delays, Kind, Mishaps
 from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
+from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
 from exporter.webhooks import MAX_BODY
 from support.pushing import ACCOUNTS, GENERATIONS, SECRET, configure, scene
@@ -75,8 +74,7 @@ def by_result(page: Scrape) -> Counter[str]:
 
 
 def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
-    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    return {"X-Vivix-Signature": f"sha256={signature}", "X-Vivix-Event": "generation.completed"}
+    return {"X-Vivix-Signature": signature(secret, body), "X-Vivix-Event": "generation.completed"}
 
 
 def delivery(**fields: object) -> bytes:
