@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from exporter.config import Account, RotatingSecrets
-from exporter.poller import Poller
-from exporter.sources import Sources
+from exporter.polling.poller import Poller
+from exporter.sources.listing import Sources
 
 
 @dataclass(slots=True)

@@ -5,26 +5,26 @@ import random
 from dataclasses import dataclass
 
 from exporter.account import FollowedAccount
-from exporter.budget import Budget
-from exporter.cadence import Cadence
-from exporter.catalogue import Catalogue
-from exporter.client import Client
 from exporter.clock import MICROS, Clock, SystemClock
 from exporter.config import Account, Config, RotatingSecrets
 from exporter.config.reload import AccountChanges, account_changes
+from exporter.domain.ledger import Ledger
+from exporter.domain.values import AccountName
 from exporter.errors import ConfigError, StoreError
-from exporter.follower import Follower
 from exporter.heartbeat import Heartbeat
-from exporter.idfiles import IdFiles
-from exporter.instruments import Instruments
-from exporter.ledger import Ledger
-from exporter.poller import ASSUMED_CALLS_PER_MINUTE, Poller, Terms
-from exporter.reliance import Reliance
-from exporter.sources import Sources
-from exporter.standing import Standing
+from exporter.metrics.instruments import Instruments
+from exporter.polling.account_info import AccountInfo
+from exporter.polling.backoff import Backoff
+from exporter.polling.budget import Budget
+from exporter.polling.cadence import Cadence
+from exporter.polling.follower import Follower
+from exporter.polling.poller import ASSUMED_CALLS_PER_MINUTE, Poller, Terms
+from exporter.polling.webhook_trust import WebhookTrust
+from exporter.sources.idfiles import IdFiles
+from exporter.sources.listing import Sources
 from exporter.store import Store
-from exporter.values import AccountName
-from exporter.webhooks import Result
+from exporter.vivix.client import Client
+from exporter.web.webhooks import Result
 
 _TERMS = ("api_key", "api_key_env", "api_key_file", "base_url", "rate_limit_share", "calls_per_minute")
 """Keys of an account that say how it is called."""
@@ -58,7 +58,7 @@ class Accounts:
         self._heartbeat = heartbeat
         self._version = version
         self._tasks: dict[AccountName, _Tasks] = {}
-        self._leaving: dict[AccountName, asyncio.Task[None]] = {}
+        self._removing: dict[AccountName, asyncio.Task[None]] = {}
 
     async def start(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> None:
         """Follow one more account; returns once what is listed is taken up. Raises StoreError."""
@@ -73,9 +73,9 @@ class Accounts:
         except StoreError as error:
             raise ConfigError(f"the state cannot be read: {error}") from error
         for name in changes.removed:
-            self._leaving[name] = loops.create_task(self._leave(name))
+            self._removing[name] = loops.create_task(self._remove(name))
         for account in changes.kept:
-            await self._go_over(account, former, config, loops)
+            await self._apply(account, former, config, loops)
         for one in added:
             await self._begin(one, loops)
         return changes
@@ -83,7 +83,7 @@ class Accounts:
     async def _prepare(self, account: Account, config: Config) -> FollowedAccount:
         """Build an account's parts, and load what the store holds for it. Raises StoreError."""
         name = AccountName(account.name)
-        leaving = self._leaving.pop(name, None)
+        leaving = self._removing.pop(name, None)
         if leaving is not None:
             await leaving
         poller = self._poller(account, config)
@@ -97,11 +97,11 @@ class Accounts:
         """Take up what is listed, and begin to call."""
         name = account.poller.account
         listing = loops.create_task(account.sources.run())
-        await account.sources.taken_up.wait()
+        await account.sources.applied.wait()
         self.followed[name] = account
         self._tasks[name] = _Tasks(loops.create_task(account.poller.run()), listing)
 
-    async def _leave(self, name: AccountName) -> None:
+    async def _remove(self, name: AccountName) -> None:
         """Follow an account no longer; its totals stay in the store."""
         account, tasks = self.followed.pop(name), self._tasks.pop(name)
         tasks.listing.cancel()
@@ -109,7 +109,7 @@ class Accounts:
         await tasks.polling
         self._instruments.forget(name)
 
-    async def _go_over(self, new: Account, former: Config, config: Config, loops: asyncio.TaskGroup) -> None:
+    async def _apply(self, new: Account, former: Config, config: Config, loops: asyncio.TaskGroup) -> None:
         """Let an account that stays be followed as the new configuration says."""
         account = self.followed[AccountName(new.name)]
         old, account.config = account.config, new
@@ -120,17 +120,17 @@ class Accounts:
             other_api = "base_url" in changed
             await poller.change(_terms(new, config), self._client(new, config), other_api=other_api)
         account.webhook_secrets = self._webhook_secrets(new, config)
-        was_relied_on = follower.reliance.relied_on
-        follower.reliance.configured = account.webhook_secrets is not None
-        if was_relied_on and not follower.reliance.relied_on:
-            follower.look_at_all()
+        was_relied_on = follower.webhook_trust.relied_on
+        follower.webhook_trust.configured = account.webhook_secrets is not None
+        if was_relied_on and not follower.webhook_trust.relied_on:
+            follower.poll_all()
             poller.wake()
         if (old.generations, old.generation_files) != (new.generations, new.generation_files):
             tasks = self._tasks[poller.account]
             tasks.listing.cancel()
             account.sources = self._sources(new, config, poller)
             tasks.listing = loops.create_task(account.sources.run())
-            await account.sources.taken_up.wait()
+            await account.sources.applied.wait()
 
     def _poller(self, account: Account, config: Config) -> Poller:
         follower = Follower(
@@ -139,15 +139,15 @@ class Accounts:
             Cadence(*_aims(config), config.metrics.max_models),
             self._clock,
             self._instruments,
-            Reliance(account.webhook_secret_source(config.folder) is not None),
+            WebhookTrust(account.webhook_secret_source(config.folder) is not None),
         )
         return Poller(
             follower=follower,
             store=self._store,
             client=self._client(account, config),
             budget=Budget(ASSUMED_CALLS_PER_MINUTE, account.rate_limit_share),
-            standing=Standing(random.Random()),
-            catalogue=Catalogue(),
+            backoff=Backoff(random.Random()),
+            account_info=AccountInfo(),
             clock=self._clock,
             heartbeat=self._heartbeat,
             terms=_terms(account, config),

@@ -11,25 +11,25 @@ from socket import socket
 import structlog
 
 from exporter.accounts import Accounts
-from exporter.api import Api
 from exporter.clock import Clock, SystemClock
-from exporter.collector import Collector
 from exporter.config import Config, RotatingSecrets
 from exporter.config.reload import check_reloadable
+from exporter.domain.ledger import Ledger
+from exporter.domain.values import AccountName, GenerationId, NewGeneration
 from exporter.errors import ConfigError
-from exporter.exemplars import Exemplars
 from exporter.heartbeat import Heartbeat
-from exporter.instruments import Instruments
 from exporter.intake import Intake
-from exporter.ledger import Ledger
-from exporter.serving import serve
+from exporter.metrics.collector import Collector
+from exporter.metrics.exemplars import Exemplars
+from exporter.metrics.instruments import Instruments
 from exporter.store import Database, Store
 from exporter.store.reading import DueSpans
 from exporter.tracing import Delivery, Sender, choose, open_sender, server_of, trace_of
 from exporter.tracing.spans import Trace
-from exporter.values import AccountName, GenerationId, NewGeneration
-from exporter.web import Pages
-from exporter.webhooks import Webhooks
+from exporter.web.api import Api
+from exporter.web.pages import Pages
+from exporter.web.server import serve
+from exporter.web.webhooks import Webhooks
 
 VERSION = version("vivix-exporter")
 
@@ -126,7 +126,7 @@ class App:
     def followed(self) -> dict[AccountName, int]:
         """How many generations of each account are followed at present."""
         return {
-            name: len(account.poller.follower.agenda) for name, account in self._accounts.followed.items()
+            name: len(account.poller.follower.schedule) for name, account in self._accounts.followed.items()
         }
 
     def ask_to_reload(self) -> "asyncio.Future[ConfigError | None]":
@@ -183,7 +183,7 @@ class App:
             sender,
             self._trace,
             lambda: all(
-                account.poller.catalogue.knows_models for account in self._accounts.followed.values()
+                account.poller.account_info.knows_models for account in self._accounts.followed.values()
             ),
             self._exemplars.arrived,
             self._clock,
@@ -199,7 +199,7 @@ class App:
             return trace_of(generation, output_urls=due.output_urls)
         return trace_of(
             generation,
-            account.poller.catalogue.category(generation.model) if generation.model else None,
+            account.poller.account_info.category(generation.model) if generation.model else None,
             server_of(account.config.base_url),
             due.output_urls,
         )

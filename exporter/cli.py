@@ -14,20 +14,20 @@ import structlog
 
 from exporter import logs
 from exporter.app import VERSION, App
-from exporter.check import check_files, check_online
+from exporter.commands.check import check_files, check_online
+from exporter.commands.demo import WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
+from exporter.commands.demo import demo as run_demo
+from exporter.commands.demo import simulate as run_simulator
+from exporter.commands.explain import explain as explain_generation
 from exporter.config import Config, load_config
-from exporter.demo import WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
-from exporter.demo import demo as run_demo
-from exporter.demo import simulate as run_simulator
+from exporter.domain.values import GenerationId
 from exporter.errors import ConfigError, ExporterError, StateUnusableError
-from exporter.explain import explain as explain_generation
-from exporter.serving import bound_address, parse_address
-from exporter.serving import listen as listen_on
 from exporter.simulator.deliveries import Mishaps
 from exporter.simulator.faults import Faults
 from exporter.store import Database
 from exporter.tracing import choose
-from exporter.values import GenerationId
+from exporter.web.server import bound_address, parse_address
+from exporter.web.server import listen as listen_on
 
 F = TypeVar("F", bound=Callable[..., Any])
 

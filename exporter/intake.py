@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from exporter.account import FollowedAccount
 from exporter.clock import Clock
+from exporter.domain.values import AccountName, GenerationId, NewGeneration, Observation, Source, Transition
 from exporter.store import Store, Transaction
 from exporter.store.transaction import Entered
-from exporter.values import AccountName, GenerationId, NewGeneration, Observation, Source, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Intake:
         self._clock = clock
         self._retention_us = retention_us
 
-    async def register(self, handed_over: Mapping[AccountName, Sequence[NewGeneration]]) -> Registered:
+    async def register(self, registrations: Mapping[AccountName, Sequence[NewGeneration]]) -> Registered:
         """Follow these ids from now on: all, or none where StoreError is raised."""
         at_us = self._clock.now_us()
 
         def discover(tx: Transaction) -> dict[AccountName, Entered]:
             return {
                 account: tx.discover(account, Source.API, new, at_us, listed=False)
-                for account, new in handed_over.items()
+                for account, new in registrations.items()
             }
 
         entered = await self._store.write(discover)
@@ -50,7 +50,7 @@ class Intake:
                 poller.follower.take(found)
                 poller.wake()
         new = sum(len(found.new) for found in entered.values())
-        asked = sum(len({item.id for item in items}) for items in handed_over.values())
+        asked = sum(len({item.id for item in items}) for items in registrations.values())
         return Registered(new, asked - new)
 
     async def deliver(

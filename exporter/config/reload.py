@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.config.schema import Account, Config
+from exporter.domain.values import AccountName
 from exporter.errors import ConfigError
-from exporter.values import AccountName
 
 _NEEDS_RESTART = (
     "state.url",

@@ -18,9 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from exporter.config.durations import format_duration, parse_duration
 from exporter.config.secret import Secret, SecretSource
-from exporter.durations import format_duration, parse_duration
-from exporter.values import GenerationId, check_generation_id
+from exporter.domain.values import GenerationId, check_generation_id
 
 MAX_BUCKETS = 100
 

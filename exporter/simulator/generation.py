@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from random import Random
 
 from exporter.clock import MICROS
+from exporter.domain.values import Status
 from exporter.simulator.models import SimulatedModel
-from exporter.values import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from exporter.domain.values import Status
 from exporter.simulator.answers import Body
-from exporter.values import Status
 
 
 @dataclass(frozen=True, slots=True)

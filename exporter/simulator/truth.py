@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from exporter.clock import MICROS
+from exporter.domain.values import UNKNOWN, Status
 from exporter.simulator.generation import Generation
 from exporter.simulator.served import Shown, ShownLog
 from exporter.simulator.world import World
-from exporter.values import UNKNOWN, Status
 
 ByModel = tuple[str, str]
 """(account, model)."""

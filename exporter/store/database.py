@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, create_engine, delete, event, insert,
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from exporter.domain.ledger import HISTOGRAMS
 from exporter.errors import StateUnusableError, StoreError
-from exporter.ledger import HISTOGRAMS
 from exporter.store import schema
 
 _BUSY_SECONDS = 5

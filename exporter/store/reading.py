@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
 
-from exporter.ledger import Family, Series
+from exporter.domain.ledger import Family, Series
+from exporter.domain.values import AccountName, Generation, GenerationId, Phase
 from exporter.store import rows
 from exporter.store.schema import generations, observations, outbox, reservations, totals
-from exporter.values import AccountName, Generation, GenerationId, Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from exporter.values import (
+from exporter.domain.values import (
     AccountName,
     Drop,
     DropReason,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from exporter.clock import Clock
+from exporter.domain.ledger import Ledger
 from exporter.errors import StoreError
 from exporter.heartbeat import BEAT, Heartbeat
-from exporter.ledger import Ledger
 from exporter.store.database import Database
 from exporter.store.reading import Reading
 from exporter.store.transaction import Transaction

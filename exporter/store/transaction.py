@@ -8,12 +8,9 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from exporter import transition
-from exporter.ledger import Additions, Ledger
-from exporter.store import rows
-from exporter.store.reading import DueSpans, Reading, one_of
-from exporter.store.schema import generations, observations, outbox, reservations, totals
-from exporter.values import (
+from exporter.domain import transition
+from exporter.domain.ledger import Additions, Ledger
+from exporter.domain.values import (
     AccountName,
     Discovered,
     Dropped,
@@ -28,6 +25,9 @@ from exporter.values import (
     Started,
     Transition,
 )
+from exporter.store import rows
+from exporter.store.reading import DueSpans, Reading, one_of
+from exporter.store.schema import generations, observations, outbox, reservations, totals
 
 Item = TypeVar("Item")
 
@@ -110,9 +110,9 @@ class Transaction(Reading):
                 self._ledger.enter(account, fact, self.additions)
         return Entered(entered, still_open)
 
-    def _join_traces(self, account: AccountName, handed_over: Iterable[Generation]) -> None:
+    def _join_traces(self, account: AccountName, registrations: Iterable[Generation]) -> None:
         """A trace context that comes with a later hand-over is taken up where there was none."""
-        for generation in handed_over:
+        for generation in registrations:
             if generation.traceparent is not None:
                 self._connection.execute(
                     update(generations)
@@ -140,7 +140,7 @@ class Transaction(Reading):
         stored = self.find(account, id)
         if stored is None:
             raise KeyError(id)
-        before = stored if known is None else transition.with_looks_of(stored, known)
+        before = stored if known is None else transition.with_polls_of(stored, known)
         after = transition.observe(before, observation)
         if transition.is_material(stored, after.generation):
             self._save(
@@ -172,7 +172,7 @@ class Transaction(Reading):
         stored = self.find(generation.account, generation.id)
         if stored is None:
             return Transition(generation)
-        after = transition.drop(transition.with_looks_of(stored, generation), reason, at_us)
+        after = transition.drop(transition.with_polls_of(stored, generation), reason, at_us)
         if after.facts:
             self._save(after, at_us, "poll", said)
         return after
@@ -213,7 +213,7 @@ class Transaction(Reading):
         )
         self._connection.execute(insert(reservations).values(account=account, at_us=at_us, calls=calls))
 
-    def tick_off_spans(self, exported: Iterable[DueSpans]) -> None:
+    def mark_spans_exported(self, exported: Iterable[DueSpans]) -> None:
         """These spans have arrived. What has become due anew meanwhile, because an end was seen after a drop,
         stays due."""
         for one in exported:

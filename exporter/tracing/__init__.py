@@ -1,7 +1,7 @@
 """One OpenTelemetry trace for each generation, delivered from the store's outbox at least once."""
 
-from exporter.tracing.delivery import Delivery
 from exporter.tracing.environment import Choice, Destination, choose
+from exporter.tracing.export import Delivery
 from exporter.tracing.sender import Sender, open_sender
 from exporter.tracing.spans import Server, server_of, trace_of
 

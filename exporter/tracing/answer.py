@@ -26,7 +26,7 @@ _ABOUT_THE_REQUEST = (401, 403, 404, 405, 407, 408, 429, 502, 503, 504)
 """Statuses that say nothing about the spans: a key, an address or a proxy is wrong, or it is not the time."""
 
 
-class NotDeliveredError(Exception):
+class NotExportedError(Exception):
     """Ends the SDK's own attempts: when to try again is decided where the spans are kept."""
 
 
@@ -36,7 +36,7 @@ class Session(requests.Session):
     last: Sent | None = None
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """One request. Raises NotDeliveredError unless the spans have arrived."""
+        """One request. Raises NotExportedError unless the spans have arrived."""
         try:
             # Streamed, so that an answer without end does not fill the memory.
             with super().request(*args, **{**kwargs, "stream": True}) as response:
@@ -44,9 +44,9 @@ class Session(requests.Session):
                 self.last = judge(response.status_code, response.headers, body)
         except requests.RequestException as error:
             self.last = Sent(Outcome.AWAY, _reason(error))
-            raise NotDeliveredError(self.last.said) from error
-        if self.last.outcome is not Outcome.DELIVERED:
-            raise NotDeliveredError(self.last.said)
+            raise NotExportedError(self.last.said) from error
+        if self.last.outcome is not Outcome.EXPORTED:
+            raise NotExportedError(self.last.said)
         return response
 
 
@@ -67,7 +67,7 @@ def _judge_success(content_type: str, body: bytes) -> Sent:
         return Sent(Outcome.AWAY, "the answer is not OTLP; is the endpoint that of a collector?")
     if rejected > 0:
         return Sent(Outcome.REFUSED, f"{rejected} spans were rejected" + (f": {why}" if why else ""))
-    return Sent(Outcome.DELIVERED)
+    return Sent(Outcome.EXPORTED)
 
 
 def _partial(body: bytes) -> tuple[int, str]:

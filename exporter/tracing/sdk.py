@@ -33,9 +33,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace import Span as SdkSpan
 
+from exporter.domain.traceid import TraceParent
 from exporter.errors import ConfigError
-from exporter.traceid import TraceParent
-from exporter.tracing.answer import NotDeliveredError, Session
+from exporter.tracing.answer import NotExportedError, Session
 from exporter.tracing.environment import Choice, Destination, Protocol
 from exporter.tracing.sender import Outcome, Sent
 from exporter.tracing.spans import Kind, Span, Trace
@@ -80,7 +80,7 @@ class SdkSender:
         """One attempt, of at most OTEL_EXPORTER_OTLP_TIMEOUT or thereabouts."""
         recorded = [self._record(trace) for trace in traces]
         spans = [span for one in recorded for span in one]
-        sent = self._export(spans) if spans else Sent(Outcome.DELIVERED)
+        sent = self._export(spans) if spans else Sent(Outcome.EXPORTED)
         return replace(sent, recorded=tuple(map(bool, recorded)))
 
     def stop(self) -> None:
@@ -103,7 +103,7 @@ class SdkSender:
             self._session.last = None
         try:
             result = self._exporter.export(spans)
-        except NotDeliveredError:
+        except NotExportedError:
             result = SpanExportResult.FAILURE
         except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the spans are still there
             return Sent(Outcome.UNKNOWN, type(error).__name__)
@@ -111,7 +111,7 @@ class SdkSender:
         if last is not None:
             return last
         if result is SpanExportResult.SUCCESS:
-            return Sent(Outcome.DELIVERED)
+            return Sent(Outcome.EXPORTED)
         return Sent(Outcome.UNKNOWN, self._said.last or "the OpenTelemetry SDK does not say why")
 
     def _record(self, trace: Trace) -> list[ReadableSpan]:

@@ -14,7 +14,7 @@ from exporter.tracing.spans import Trace
 class Outcome(Enum):
     """What became of a batch."""
 
-    DELIVERED = auto()
+    EXPORTED = auto()
     AWAY = auto()
     """Nobody took it, for a reason that has nothing to do with what it holds."""
     REFUSED = auto()

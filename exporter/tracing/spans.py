@@ -10,9 +10,9 @@ from enum import Enum, auto
 from urllib.parse import urlsplit
 
 from exporter.clock import MICROS
-from exporter.traceid import TraceParent, parse_traceparent, trace_id
+from exporter.domain.traceid import TraceParent, parse_traceparent, trace_id
+from exporter.domain.values import Generation, GenerationId
 from exporter.tracing import attributes as names
-from exporter.values import Generation, GenerationId
 
 Value = str | int | float | Sequence[str]
 

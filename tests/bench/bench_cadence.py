@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from exporter.cadence import Cadence
+from exporter.polling.cadence import Cadence
 
 SAMPLES = 40_000
 HORIZON = 20_000.0

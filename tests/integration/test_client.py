@@ -13,10 +13,9 @@ import aiohttp
 import httpx
 import pytest
 
-from exporter.client import MAX_BODY, MAX_RETRY_AFTER, PROVIDER_DOWN_RETRY, Client, Endpoint, translate
 from exporter.clock import MICROS, SystemClock
+from exporter.domain.values import AccountName, GenerationId, Status
 from exporter.errors import ApiError, ApiErrorKind
-from exporter.serving import listen
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.faults import Fault
@@ -24,7 +23,8 @@ from exporter.simulator.http import create_app
 from exporter.simulator.models import BY_SLUG
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
-from exporter.values import AccountName, GenerationId, Status
+from exporter.vivix.client import MAX_BODY, MAX_RETRY_AFTER, PROVIDER_DOWN_RETRY, Client, Endpoint, translate
+from exporter.web.server import listen
 
 NOW_US = 1_778_416_496_000_000
 KEY = "key-studio-0123456789"

@@ -9,6 +9,7 @@ import pytest
 
 from exporter.clock import ScaledClock, SystemClock
 from exporter.config import load_config
+from exporter.domain.values import AccountName, GenerationId
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.faults import Faults
@@ -20,7 +21,6 @@ from exporter.simulator.truth import truth
 from exporter.simulator.world import World
 from exporter.store import Database
 from exporter.store.reading import Reading
-from exporter.values import AccountName, GenerationId
 from support.running import exporter, start_process, until, write_config
 from support.truth import assert_true
 

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from exporter.clock import ScaledClock, SystemClock
+from exporter.domain.values import AccountName, GenerationId
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.faults import Fault
@@ -19,7 +20,6 @@ from exporter.simulator.ratelimit import Caller
 from exporter.simulator.server import serve
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
-from exporter.values import AccountName, GenerationId
 from support.running import PATIENCE, Running, exporter, until, write_config
 
 IMAGE, VIDEO = BY_SLUG["grok-imagine-image-quality"], BY_SLUG["wan-2.7-text-to-video"]

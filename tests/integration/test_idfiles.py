@@ -15,9 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.clock import MICROS, SystemClock
+from exporter.domain.values import AccountName
 from exporter.heartbeat import STALLED, Heartbeat
-from exporter.idfiles import IdFiles
-from exporter.values import AccountName
+from exporter.sources.idfiles import IdFiles
 from support.running import PATIENCE, until
 
 SOON = 0.2
@@ -298,7 +298,7 @@ async def test_where_folders_cannot_be_watched_they_are_looked_at(
     def refuse(*_folders: str, **_settings: object) -> None:
         raise OSError("inotify watch limit reached")
 
-    monkeypatch.setattr("exporter.watch.watch", refuse)
+    monkeypatch.setattr("exporter.sources.watch.watch", refuse)
     with capture_logs() as logs:
         async with following(tmp_path, "*.txt", rescan=0.05) as it:
             (tmp_path / "a.txt").write_text("a\n")
@@ -364,7 +364,7 @@ COUNT_BROKEN = """
 import asyncio, pathlib, sys
 from exporter.clock import SystemClock
 from exporter.heartbeat import Heartbeat
-from exporter.idfiles import IdFiles
+from exporter.sources.idfiles import IdFiles
 clock = SystemClock()
 folder, *globs = sys.argv[1:]
 files = IdFiles("studio", pathlib.Path(folder), globs, clock, Heartbeat(clock), settle=0.0)

@@ -3,16 +3,8 @@
 from pathlib import Path
 
 from exporter.clock import SystemClock
-from exporter.ledger import Ledger
-from exporter.simulator.accounts import SimulatedAccount
-from exporter.simulator.api import SimulatedApi
-from exporter.simulator.faults import Fault, Faults
-from exporter.simulator.http import create_app
-from exporter.simulator.models import MODELS
-from exporter.simulator.server import serve
-from exporter.simulator.world import World
-from exporter.store import Database, Transaction
-from exporter.values import (
+from exporter.domain.ledger import Ledger
+from exporter.domain.values import (
     AccountName,
     GenerationId,
     NewGeneration,
@@ -21,6 +13,14 @@ from exporter.values import (
     Status,
     Via,
 )
+from exporter.simulator.accounts import SimulatedAccount
+from exporter.simulator.api import SimulatedApi
+from exporter.simulator.faults import Fault, Faults
+from exporter.simulator.http import create_app
+from exporter.simulator.models import MODELS
+from exporter.simulator.server import serve
+from exporter.simulator.world import World
+from exporter.store import Database, Transaction
 from support.running import exporter, until, write_config
 
 STUDIO = AccountName("studio")

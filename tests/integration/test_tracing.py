@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from exporter.clock import MICROS, ScaledClock
 from exporter.config import load_config
-from exporter.ledger import Ledger
+from exporter.domain.ledger import Ledger
 from exporter.simulator.answers import OUTPUT_HOST, output_urls
 from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.clock import SystemClock
 from exporter.heartbeat import STALLED, Heartbeat
-from exporter.serving import bound_address, listen, serve
-from exporter.web import Pages
+from exporter.web.pages import Pages
+from exporter.web.server import bound_address, listen, serve
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"
 ODD = 'a "quoted" \\ label\nüber two lines'

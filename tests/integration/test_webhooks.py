@@ -20,7 +20,7 @@ from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
 from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
-from exporter.webhooks import MAX_BODY
+from exporter.web.webhooks import MAX_BODY
 from support.pushing import ACCOUNTS, GENERATIONS, SECRET, configure, scene
 from support.running import Running, exporter, start_process
 from support.scrape import Scrape

@@ -14,9 +14,9 @@ import yaml
 from exporter.app import App
 from exporter.clock import Clock, SystemClock
 from exporter.config import load_config
-from exporter.serving import bound_address, listen
+from exporter.domain.values import AccountName, GenerationId
 from exporter.store import Database
-from exporter.values import AccountName, GenerationId
+from exporter.web.server import bound_address, listen
 from support.scrape import Scrape, parse
 
 PATIENCE = 600.0

@@ -9,8 +9,8 @@ from exporter import logs
 from exporter.app import App
 from exporter.clock import ScaledClock
 from exporter.config import load_config
-from exporter.serving import bound_address, listen
 from exporter.store import Database
+from exporter.web.server import bound_address, listen
 
 
 async def main() -> None:

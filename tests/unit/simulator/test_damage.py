@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.domain.values import Status
 from exporter.simulator import damage
 from exporter.simulator.answers import Body
-from exporter.values import Status
 
 IN_FLIGHT: Body = {
     "generation_id": "one",

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.clock import MICROS
+from exporter.domain.values import Status
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.generation import Generation
 from exporter.simulator.models import BY_SLUG, MODELS
 from exporter.simulator.wallet import CYCLE_US
 from exporter.simulator.world import DAY_US, InsufficientCreditsError, World
-from exporter.values import Status
 
 IMAGE = BY_SLUG["grok-imagine-image-quality"]
 START = 1_778_416_496_000_000

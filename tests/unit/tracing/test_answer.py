@@ -31,7 +31,7 @@ def partial(rejected: int, message: str = "") -> bytes:
     ],
 )
 def test_a_success_is_one(headers: dict[str, str], body: bytes) -> None:
-    assert judge(200, headers, body).outcome is Outcome.DELIVERED
+    assert judge(200, headers, body).outcome is Outcome.EXPORTED
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,7 @@ import pytest
 from opentelemetry import trace as api
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
-from exporter.errors import ConfigError
-from exporter.tracing import Choice, Destination, Sender, open_sender, trace_of
-from exporter.tracing.environment import Protocol
-from exporter.tracing.sender import Outcome
-from exporter.tracing.spans import Trace
-from exporter.values import (
+from exporter.domain.values import (
     AccountName,
     End,
     Generation,
@@ -27,6 +22,11 @@ from exporter.values import (
     Status,
     Via,
 )
+from exporter.errors import ConfigError
+from exporter.tracing import Choice, Destination, Sender, open_sender, trace_of
+from exporter.tracing.environment import Protocol
+from exporter.tracing.sender import Outcome
+from exporter.tracing.spans import Trace
 
 S = 1_000_000
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -58,7 +58,7 @@ class Console:
     def send(self, *traces: Trace) -> tuple[list[dict[str, object]], list[bool]]:
         """The spans that were printed, and which traces the sampler let through."""
         sent = self.sender.send(traces)
-        assert sent.outcome is Outcome.DELIVERED
+        assert sent.outcome is Outcome.EXPORTED
         text, decoder, spans = self._capsys.readouterr().out.strip(), json.JSONDecoder(), []
         while text:
             span, length = decoder.raw_decode(text)

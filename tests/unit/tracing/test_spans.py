@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.traceid import TraceParent
-from exporter.tracing.spans import Kind, Server, Trace, server_of, trace_of
-from exporter.values import (
+from exporter.domain.traceid import TraceParent
+from exporter.domain.values import (
     AccountName,
     Drop,
     DropReason,
@@ -20,6 +19,7 @@ from exporter.values import (
     Status,
     Via,
 )
+from exporter.tracing.spans import Kind, Server, Trace, server_of, trace_of
 
 ID = "5b91a581-ee19-4f86-9fea-bd29471d69d5"
 S = 1_000_000

@@ -1,5 +1,0 @@
-"""The JSON API over HTTP: registration of ids, and what is known of them. `openapi.yaml` describes it."""
-
-from exporter.api.routes import Api
-
-__all__ = ["Api"]

@@ -1,0 +1,1 @@
+"""The commands besides `run`: check, explain, demo and simulate."""

@@ -1,0 +1,1 @@
+"""Values and rules of the domain: pure, importing nothing else of the exporter."""

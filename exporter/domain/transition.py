@@ -1,0 +1,164 @@
+"""Every rule about statuses: from a generation and an observation to what is then known and what happened.
+
+Pure: no I/O and no clock. A poll and a webhook go through the same function.
+"""
+
+from dataclasses import replace
+
+from exporter.domain.values import (
+    UNKNOWN,
+    Discovered,
+    Drop,
+    Dropped,
+    DropReason,
+    End,
+    Ended,
+    Fact,
+    Generation,
+    Observation,
+    Started,
+    Status,
+    Transition,
+    Via,
+)
+
+
+def discover(generation: Generation) -> Transition:
+    """The transition by which a new generation enters."""
+    return Transition(generation, (Discovered(generation.source),))
+
+
+def observe(generation: Generation, observation: Observation) -> Transition:
+    """What `observation` makes of `generation`.
+
+    A generation ends once: a repeat of an end, and whatever arrives after it, changes nothing. A drop ends
+    the following, not the generation: an end that is reported after it still counts. An answer older than
+    the last one is stale and changes nothing, unless it is an end, which is true for ever.
+    """
+    if generation.end is not None:
+        return Transition(generation)
+    if observation.status is not None and observation.status.ended:
+        return _end(_looked(generation, observation), observation, observation.status)
+    stale = generation.observed_us is not None and observation.at_us < generation.observed_us
+    if stale or not generation.followed:
+        return Transition(generation)
+    return _in_flight(_looked(generation, observation), observation)
+
+
+def drop(generation: Generation, reason: DropReason, at_us: int) -> Transition:
+    """Stop following `generation`, once."""
+    if not generation.followed:
+        return Transition(generation)
+    return Transition(replace(generation, drop=Drop(reason, at_us)), (Dropped(reason),))
+
+
+def is_material(before: Generation, after: Generation) -> bool:
+    """Whether `after` says more than that another look was taken, and so is worth a write."""
+    return _without_polls(before) != _without_polls(after)
+
+
+def with_polls_of(generation: Generation, other: Generation) -> Generation:
+    """`generation` with the looks that `other` remembers, where those are more.
+
+    Looks that changed nothing are not written, so memory knows more of them than the store.
+    """
+    return replace(
+        generation,
+        polls=max(generation.polls, other.polls),
+        observed_us=_latest(generation.observed_us, other.observed_us),
+        pending_us=_latest(generation.pending_us, other.pending_us),
+    )
+
+
+def _without_polls(generation: Generation) -> Generation:
+    return replace(generation, polls=0, observed_us=None, pending_us=None)
+
+
+def _looked(generation: Generation, observation: Observation) -> Generation:
+    """The generation with everything that observations of every status have in common."""
+    return replace(
+        generation,
+        model=observation.model or generation.model,
+        created_us=generation.created_us if generation.created_us is not None else observation.created_us,
+        observed_us=_latest(generation.observed_us, observation.at_us),
+        polls=generation.polls + (observation.via is Via.POLL),
+    )
+
+
+def _in_flight(generation: Generation, observation: Observation) -> Transition:
+    # An undocumented status is in flight, and never an end: what the API said before it still holds.
+    status = observation.status or generation.status or Status.PENDING
+    estimate = observation.credits_estimate_micro
+    generation = replace(
+        generation,
+        status=status,
+        credits_estimate_micro=generation.credits_estimate_micro if estimate is None else estimate,
+    )
+    age_us = _age_us(generation, observation)
+    if age_us is None:
+        return Transition(generation)
+    seen_us = observation.at_us if generation.created_us is None else generation.created_us + age_us
+    if status is Status.PENDING:
+        return Transition(replace(generation, pending_us=_latest(generation.pending_us, seen_us)))
+    if generation.processing_us is not None or observation.status is None:
+        return Transition(generation)
+    earliest_us = max(seen_us - age_us, generation.pending_us or 0)
+    started = replace(
+        generation, processing_us=seen_us, processing_uncertainty_us=max(0, seen_us - earliest_us)
+    )
+    return Transition(started, (Started(generation.model or UNKNOWN, age_us),))
+
+
+def _end(generation: Generation, observation: Observation, status: Status) -> Transition:
+    created_us, duration_us = generation.created_us, observation.duration_us
+    completed_us = observation.completed_us
+    if completed_us is None and created_us is not None and duration_us is not None:
+        completed_us = created_us + duration_us
+    if completed_us is None:
+        completed_us = observation.at_us
+    if created_us is None and duration_us is not None:
+        # A webhook has no created_at, but its duration is exact.
+        created_us = completed_us - duration_us
+    failed = status is Status.FAILED
+    end = End(
+        status=status,
+        at_us=completed_us,
+        recorded_us=observation.at_us,
+        via=observation.via,
+        duration_us=_duration_us(observation, created_us),
+        credits_used_micro=observation.credits_used_micro or 0,
+        outputs=0 if failed else observation.outputs or 0,
+        reason=(observation.reason or UNKNOWN) if failed else None,
+        message=observation.message if failed else None,
+    )
+    ended = replace(generation, status=status, created_us=created_us, end=end)
+    facts: tuple[Fact, ...] = (Ended(ended.model or UNKNOWN, end),)
+    return Transition(ended, facts)
+
+
+def _duration_us(observation: Observation, created_us: int | None) -> int | None:
+    """How long it took, or None where nothing tells.
+
+    `duration_ms` is more precise than the whole seconds of the timestamps. The status endpoint gives none for
+    a failure, which then lasted as long as its timestamps say.
+    """
+    if observation.duration_us is not None:
+        return observation.duration_us
+    if observation.completed_us is None or created_us is None:
+        return None
+    # Clocks that disagree must not make a histogram's sum go down.
+    return max(0, observation.completed_us - created_us)
+
+
+def _age_us(generation: Generation, observation: Observation) -> int | None:
+    """The generation's age at the observation: the API's own word first, since clocks may disagree."""
+    if observation.elapsed_us is not None:
+        return observation.elapsed_us
+    if generation.created_us is None:
+        return None
+    return max(0, observation.at_us - generation.created_us)
+
+
+def _latest(first: int | None, second: int | None) -> int | None:
+    """The later of two times, as far as they are known."""
+    return max((time for time in (first, second) if time is not None), default=None)

@@ -1,0 +1,1 @@
+"""`/metrics`: the table of families, what fills it, and exemplars."""

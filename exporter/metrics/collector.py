@@ -1,0 +1,154 @@
+"""`/metrics`: the table of families, read off the ledger and the accounts at a scrape.
+
+Nothing is kept up to date between scrapes, so nothing can drift.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, product
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.samples import Exemplar
+
+from exporter.account import FollowedAccount
+from exporter.clock import MICROS, Clock
+from exporter.domain.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Family, Ledger, Series, bucket_cell
+from exporter.domain.values import UNKNOWN, AccountName, DropReason, Source, Status
+from exporter.metrics.exemplars import Exemplars
+from exporter.metrics.families import DURABLES, GAUGES, Durable, Gauge, InFlight, Labels, Snapshot
+
+DOCUMENTED_REASONS = frozenset({"PROVIDER_ERROR", "INSUFFICIENT_CREDITS"})
+"""Reasons of failures that the API's documents name: the status endpoint's, and its table of errors."""
+
+_OVERFLOW = (
+    "vivix_exporter_label_overflow",
+    "Counted under 'other' because the account had reached its limit of values for this label.",
+)
+
+
+class Collector:
+    """Reads everything that is shown. `collect` is quick and must be called on the event loop; the families
+    that it returns belong to the caller."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ledger: Ledger,
+        accounts: Mapping[AccountName, FollowedAccount],
+        exemplars: Exemplars,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._accounts = accounts
+        self._exemplars = exemplars
+        self._clock = clock
+
+    def collect(self) -> list[Metric]:
+        """All families, in the order of the contract's table, then the exporter's own."""
+        snapshots = [self._snapshot(account) for account in self._accounts.values()]
+        return [
+            *(self._durable(durable) for durable in DURABLES),
+            *(self._gauge(gauge, snapshots) for gauge in GAUGES),
+            self._overflow(),
+            *map(_without_created, self._registry.collect()),
+        ]
+
+    def _gauge(self, gauge: Gauge, snapshots: Iterable[Snapshot]) -> Metric:
+        family = GaugeMetricFamily(gauge.name, gauge.help, labels=("account", *gauge.labels))
+        for snapshot in snapshots:
+            for labels, value in gauge.read(snapshot):
+                family.add_metric((snapshot.poller.account, *labels), value)
+        return family
+
+    def _durable(self, durable: Durable) -> Metric:
+        labels = ("account", *durable.labels)
+        shown = [series for account in self._accounts for series in self._started(account, durable.family)]
+        if durable.family not in HISTOGRAMS:
+            counter = CounterMetricFamily(durable.name, durable.help, labels=labels)
+            for series, cells in shown:
+                value = cells.get(VALUE, 0) / durable.scale
+                exemplar = self._exemplar(series, cells, VALUE)
+                counter.add_metric((series.account, *series.labels), value, exemplar=exemplar)
+            return counter
+        histogram = HistogramMetricFamily(durable.name, durable.help, labels=labels)
+        for series, cells in shown:
+            histogram.add_metric(
+                (series.account, *series.labels),
+                self._buckets(series, cells),
+                cells.get(SUM, 0) / durable.scale,
+            )
+        return histogram
+
+    def _exemplar(self, series: Series, cells: Mapping[str, int], cell: str) -> Exemplar | None:
+        """A bucket that holds nothing has none: the buckets may have changed since."""
+        return self._exemplars.of(series, cell) if cells.get(cell) else None
+
+    def _started(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
+        """The account's series, and a zero for each that can be told beforehand: a counter that first appears
+        with a 1 has no increase that a query could see."""
+        shown = dict(self._ledger.series(account, family))
+        for labels in self._expected(account, family):
+            shown.setdefault(Series(account, family, labels), {})
+        yield from shown.items()
+
+    def _expected(self, account: AccountName, family: Family) -> Iterator[Labels]:
+        models = self._ledger.known_models(account)
+        match family:
+            case Family.GENERATIONS | Family.DURATION:
+                yield from product(models, (status.value for status in Status if status.ended))
+            case Family.CREDITS | Family.OUTPUTS | Family.QUEUE:
+                yield from product(models)
+            case Family.FAILURES:
+                yield from product(models, DOCUMENTED_REASONS | set(self._ledger.known_reasons(account)))
+            case Family.DISCOVERED:
+                yield from product(Source)
+            case Family.DROPPED:
+                yield from product(DropReason)
+
+    def _buckets(
+        self, series: Series, cells: Mapping[str, int]
+    ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+        bounds = self._ledger.bounds_us
+        keys = [*map(bucket_cell, bounds), INFINITE]
+        names = [*(str(bound / MICROS) for bound in bounds), "+Inf"]
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for name, key, count in zip(names, keys, accumulate(cells.get(key, 0) for key in keys), strict=True):
+            exemplar = self._exemplar(series, cells, key)
+            buckets.append((name, count) if exemplar is None else (name, count, exemplar))
+        return buckets
+
+    def _overflow(self) -> Metric:
+        name, text = _OVERFLOW
+        family = CounterMetricFamily(name, text, labels=("account", "label"))
+        for account in self._accounts:
+            for label in ("model", "reason"):
+                family.add_metric((account, label), self._ledger.overflow[account, label])
+        return family
+
+    def _snapshot(self, account: FollowedAccount) -> Snapshot:
+        poller = account.poller
+        now, now_us = self._clock.monotonic(), self._clock.now_us()
+        in_flight = InFlight()
+        for model in self._ledger.known_models(poller.account):
+            in_flight.credits[model] = 0.0
+            for one in (Status.PENDING, Status.PROCESSING):
+                in_flight.count[model, one] = 0
+        for generation in poller.follower.generations:
+            status = generation.status
+            if status is None:
+                in_flight.unseen += 1
+                continue
+            model = self._ledger.models.fold(poller.account, generation.model or UNKNOWN)
+            in_flight.count[model, status] += 1
+            in_flight.credits[model] += (generation.credits_estimate_micro or 0) / MICROS
+            since_us = generation.created_us or generation.discovered_us
+            age = max(0.0, (now_us - since_us) / MICROS)
+            in_flight.oldest[model, status] = max(age, in_flight.oldest.get((model, status), 0.0))
+        return Snapshot(poller, account.sources.broken_files, in_flight, poller.account_info.plan(now), now)
+
+
+def _without_created(metric: Metric) -> Metric:
+    """The library adds a gauge with the time of creation to each of its counters, which nobody asked for."""
+    metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+    return metric

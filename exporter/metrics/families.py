@@ -1,0 +1,236 @@
+"""`/metrics` as a table: name, help and labels of each metric, and where its values come from."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from exporter.clock import MICROS
+from exporter.domain.ledger import Family
+from exporter.domain.values import Status
+from exporter.polling.poller import Poller
+from exporter.vivix.payload import Plan
+
+Labels = tuple[str, ...]
+Values = Iterable[tuple[Labels, float]]
+
+
+@dataclass(slots=True)
+class InFlight:
+    """What an account has in flight, summed up for one scrape: by model and status, and by model."""
+
+    count: dict[tuple[str, Status], int] = field(default_factory=lambda: defaultdict(int))
+    oldest: dict[tuple[str, Status], float] = field(default_factory=dict)
+    credits: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    unseen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One account at the moment of a scrape; `now` is monotonic."""
+
+    poller: Poller
+    broken_files: int
+    in_flight: InFlight
+    plan: Plan | None
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A metric that is what it is now. `labels` are those besides `account`."""
+
+    name: str
+    help: str
+    labels: Labels
+    read: Callable[[Snapshot], Values]
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A metric that is the sum over all facts ever; `scale` is how many of the ledger's units make one."""
+
+    name: str
+    help: str
+    labels: Labels
+    family: Family
+    scale: int = 1
+
+
+def _one(read: Callable[[Snapshot], float | bool | None]) -> Callable[[Snapshot], Values]:
+    """A gauge without further labels, absent while its value is not known."""
+
+    def values(snapshot: Snapshot) -> Values:
+        value = read(snapshot)
+        return [] if value is None else [((), float(value))]
+
+    return values
+
+
+def _of_plan(read: Callable[[Plan], float | None]) -> Callable[[Snapshot], Values]:
+    return _one(lambda snapshot: None if snapshot.plan is None else read(snapshot.plan))
+
+
+GAUGES = (
+    Gauge(
+        "vivix_generations_in_flight",
+        "Generations followed that are queued ('pending') or being rendered ('processing').",
+        ("model", "status"),
+        lambda s: [((model, status.value), n) for (model, status), n in s.in_flight.count.items()],
+    ),
+    Gauge(
+        "vivix_generations_unseen",
+        "Generations followed for which the API has not answered yet.",
+        (),
+        _one(lambda s: s.in_flight.unseen),
+    ),
+    Gauge(
+        "vivix_credits_in_flight",
+        "Credits that the generations in flight will cost, by the API's estimate.",
+        ("model",),
+        lambda s: [((model,), credits) for model, credits in s.in_flight.credits.items()],
+    ),
+    Gauge(
+        "vivix_generation_oldest_in_flight_seconds",
+        "Age of the oldest generation in flight; absent while there is none.",
+        ("model", "status"),
+        lambda s: [((model, status.value), age) for (model, status), age in s.in_flight.oldest.items()],
+    ),
+    Gauge(
+        "vivix_account_up",
+        "Whether the last call for this account got a usable answer; 0 also while its key is refused.",
+        (),
+        _one(lambda s: s.poller.backoff.up),
+    ),
+    Gauge(
+        "vivix_account_key_valid",
+        "Whether the API accepts the account's key and plan; 0 after 401 or TIER_LOCKED.",
+        (),
+        _one(lambda s: s.poller.backoff.key_valid),
+    ),
+    Gauge(
+        "vivix_account_credits_balance",
+        "Credits in the account's wallet.",
+        (),
+        _of_plan(lambda plan: plan.balance),
+    ),
+    Gauge(
+        "vivix_account_credits_spent",
+        "Credits spent in this billing cycle, by the API; it starts again with each cycle.",
+        (),
+        _of_plan(lambda plan: plan.spent),
+    ),
+    Gauge(
+        "vivix_account_credits_granted",
+        "Credits granted for this billing cycle.",
+        (),
+        _of_plan(lambda plan: plan.granted),
+    ),
+    Gauge(
+        "vivix_account_cycle_reset_timestamp_seconds",
+        "When the billing cycle ends, in Unix time.",
+        (),
+        _of_plan(lambda plan: None if plan.cycle_resets_us is None else plan.cycle_resets_us / MICROS),
+    ),
+    Gauge(
+        "vivix_account_calls_per_minute_limit",
+        "Calls a minute that the account's plan allows, the applications' own included.",
+        (),
+        _of_plan(lambda plan: plan.calls_per_minute),
+    ),
+    Gauge(
+        "vivix_account_calls_remaining",
+        "Calls left in the current minute, by the API's last answer; absent without one in the last minute.",
+        (),
+        _one(lambda s: s.poller.account_info.calls_remaining(s.now)),
+    ),
+    Gauge(
+        "vivix_account_concurrent_jobs_limit",
+        "Generations that the account's plan renders at once.",
+        (),
+        _of_plan(lambda plan: plan.concurrent_jobs),
+    ),
+    Gauge(
+        "vivix_account_info",
+        "1, with the account's tier.",
+        ("tier",),
+        lambda s: [((s.plan.tier,), 1)] if s.plan is not None and s.plan.tier is not None else [],
+    ),
+    Gauge(
+        "vivix_model_info",
+        "1, with category and creator of each model that the account may use.",
+        ("model", "category", "creator"),
+        lambda s: [((m.slug, m.category, m.creator), 1) for m in s.poller.account_info.models(s.now)],
+    ),
+    Gauge(
+        "vivix_generation_files_broken",
+        "Files of ids that cannot be read at present; what they last listed still holds.",
+        (),
+        _one(lambda s: s.broken_files),
+    ),
+    Gauge(
+        "vivix_exporter_poll_budget_calls_per_minute",
+        "Calls a minute that the exporter may spend on this account at present.",
+        (),
+        _one(lambda s: s.poller.budget.rate(s.now)),
+    ),
+    Gauge(
+        "vivix_exporter_poll_stretch_ratio",
+        "Factor by which pauses between looks are longer than wished, to keep within the budget; 1 is none.",
+        (),
+        _one(lambda s: s.poller.stretch()),
+    ),
+)
+
+DURABLES = (
+    Durable(
+        "vivix_generations",
+        "Generations that ended.",
+        ("model", "status"),
+        Family.GENERATIONS,
+    ),
+    Durable(
+        "vivix_generation_failures",
+        "Generations that failed, by the API's error code.",
+        ("model", "reason"),
+        Family.FAILURES,
+    ),
+    Durable(
+        "vivix_generation_duration_seconds",
+        "Time from creation to end, the queue included.",
+        ("model", "status"),
+        Family.DURATION,
+        MICROS,
+    ),
+    Durable(
+        "vivix_generation_queue_seconds",
+        "Time from creation until a look first found the generation being rendered.",
+        ("model",),
+        Family.QUEUE,
+        MICROS,
+    ),
+    Durable(
+        "vivix_credits_used",
+        "Credits that ended generations cost; failures are refunded and cost none.",
+        ("model",),
+        Family.CREDITS,
+        MICROS,
+    ),
+    Durable(
+        "vivix_generation_outputs",
+        "Pictures, videos and sounds that completed generations brought.",
+        ("model",),
+        Family.OUTPUTS,
+    ),
+    Durable(
+        "vivix_generations_discovered",
+        "Generations that the exporter was told of, by who told it first.",
+        ("source",),
+        Family.DISCOVERED,
+    ),
+    Durable(
+        "vivix_generations_dropped",
+        "Generations no longer followed although their end was not seen.",
+        ("reason",),
+        Family.DROPPED,
+    ),
+)

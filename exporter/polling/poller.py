@@ -1,0 +1,331 @@
+"""The loop that calls the API for one account: when it may, what it asks, and what an error leads to.
+
+Every decision about errors is taken here, from the kind of the error alone.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Literal
+
+import structlog
+
+from exporter.clock import MICROS, Clock
+from exporter.domain.values import DropReason, GenerationId
+from exporter.errors import ApiError, ApiErrorKind, ConfigError, StoreError
+from exporter.heartbeat import BEAT, Heartbeat
+from exporter.polling.account_info import AccountInfo, Due
+from exporter.polling.backoff import Backoff
+from exporter.polling.budget import WINDOW, Budget, Slot
+from exporter.polling.follower import Follower
+from exporter.polling.schedule import stretch
+from exporter.store import Store
+from exporter.vivix.client import Client, Reply
+
+CALLS_AT_ONCE = 20
+"""Calls under way for one account; a hanging API must not pile up more."""
+ASSUMED_CALLS_PER_MINUTE = 240
+"""The smallest plan's, until the API has told this one's."""
+RESERVATIONS = 10
+"""Parts in which a minute's calls are reserved in the store."""
+KEY_EVERY = 2.0
+"""Seconds between two looks at where the key comes from."""
+
+_log = structlog.get_logger("exporter.polling.poller")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says about calling for an account; a reload may change all of it.
+
+    `read_key` gives the key in force and may raise ConfigError; `calls_per_minute` overrides what the API
+    says of the plan.
+    """
+
+    read_key: Callable[[], str]
+    rate_limit_share: float
+    calls_per_minute: int | None
+    request_timeout_us: int
+    not_found_grace_us: int
+    give_up_after_us: int
+
+
+class Poller:
+    """Follows one account's generations by polling, until cancelled or drained."""
+
+    def __init__(
+        self,
+        *,
+        follower: Follower,
+        store: Store,
+        client: Client,
+        budget: Budget,
+        backoff: Backoff,
+        account_info: AccountInfo,
+        clock: Clock,
+        heartbeat: Heartbeat,
+        terms: Terms,
+    ) -> None:
+        """Takes over `client`, and closes it."""
+        self.account = follower.account
+        self.follower = follower
+        self.budget = budget
+        self.backoff = backoff
+        self.account_info = account_info
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._terms = terms
+        self._draining = False
+        self._key = ""
+        self._key_read_at = float("-inf")
+        self._key_unreadable = False
+        self._out = 0
+        self._reserved = 0
+        self._wake = asyncio.Event()
+        self._apply_plan()
+
+    def wake(self) -> None:
+        """There is something new to look at."""
+        self._wake.set()
+
+    async def change(self, terms: Terms, client: Client, *, other_api: bool) -> None:
+        """Call by these terms and with this client from now on; calls under way end as they began. With
+        `other_api`, nothing that the API said of the account so far holds."""
+        former, self._terms, self._client = self._client, terms, client
+        client.use_key(self._key)
+        self._key_read_at = float("-inf")
+        if other_api:
+            self.backoff.new_key(self._clock.monotonic())
+            self.account_info = AccountInfo()
+        self._apply_plan()
+        self.wake()
+        await former.retire()
+
+    def drain(self) -> None:
+        """Make no further call; `run` returns once those under way have ended."""
+        self._draining = True
+        self.wake()
+
+    def stretch(self) -> float:
+        """The factor by which intervals are longer than wished, so that the looks fit the budget."""
+        now = self._clock.monotonic()
+        schedule = self.follower.schedule
+        return stretch(schedule.demand, self.budget.rate(now) / 60, unseen=schedule.unseen_waiting)
+
+    async def load(self) -> None:
+        """Let the calls count that an earlier process may have made in the last minute. Raises StoreError."""
+        account, now_us, now = self.account, self._clock.now_us(), self._clock.monotonic()
+        lasting_us = self._terms.request_timeout_us
+        since_us = now_us - round(WINDOW * MICROS) - lasting_us
+        reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
+        if not reserved:
+            return
+        # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
+        # one perhaps up to the moment that the process ended.
+        until = [min(now_us, at_us + lasting_us) for at_us, _ in reserved[1:]] + [now_us]
+        for (_, calls), at_us in zip(reserved, until, strict=True):
+            self.budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
+
+    async def run(self) -> None:
+        """Call when something is due and may be asked, until drained."""
+        loop = f"poller of {self.account}"
+        try:
+            async with asyncio.TaskGroup() as calls:
+                while not self._draining:
+                    self._heartbeat.beat(loop)
+                    self._wake.clear()
+                    now = self._clock.monotonic()
+                    self._renew_key(now)
+                    wanted = self._wanted(now)
+                    if wanted is not None and not self._reserved:
+                        await self._reserve()
+                    elif wanted is not None and (slot := self.budget.try_take(now)) is not None:
+                        self._reserved -= 1
+                        self._out += 1
+                        calls.create_task(self._under_way(slot, self._call(wanted, now)))
+                    else:
+                        await self._clock.wait(self._wake, max(0.001, self._next_turn(now) - now))
+        finally:
+            self._heartbeat.end(loop)
+            await self._client.retire()
+
+    def _wanted(self, now: float) -> Due | Literal["poll"] | None:
+        """What to call for now, were there a slot in the budget."""
+        if self._is_busy() or now < self.backoff.paused_until:
+            return None
+        if self.backoff.locked_out:
+            return Due.PLAN
+        due = self.follower.schedule.next_due()
+        return self.account_info.due(now) or ("poll" if due is not None and due <= now else None)
+
+    def _call(self, wanted: Due | Literal["poll"], now: float) -> Coroutine[Any, Any, None]:
+        if wanted != "poll":
+            self.account_info.asked(wanted, now)
+            return self._refresh(wanted)
+        id = self.follower.schedule.pick(now)
+        assert id is not None, "something was due"
+        return self._poll(id)
+
+    async def _reserve(self) -> None:
+        """Note in the store that some calls are going to be made, so that the next process counts them even
+        if this one is killed."""
+        account, at_us = self.account, self._clock.now_us()
+        calls = max(1, self.budget.limit // RESERVATIONS)
+        keep_us = at_us - round(2 * WINDOW * MICROS) - self._terms.request_timeout_us
+        try:
+            await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
+        except StoreError as error:
+            _log.error("cannot write to the state; not calling", account=account, error=str(error))
+            await self._clock.sleep(1.0)
+        else:
+            self._reserved = calls
+
+    def _next_turn(self, now: float) -> float:
+        """When to go round again, unless woken before."""
+        heartbeat = now + BEAT
+        if self._is_busy():
+            return heartbeat
+        wanted = now if self.backoff.locked_out else self.account_info.next_due()
+        due = self.follower.schedule.next_due()
+        if due is not None and not self.backoff.locked_out:
+            wanted = min(wanted, due)
+        return min(heartbeat, max(wanted, self.backoff.paused_until, self.budget.next_possible(now)))
+
+    def _is_busy(self) -> bool:
+        """Whether as many calls are under way as may be at once."""
+        return self._out >= (1 if self.backoff.troubled else CALLS_AT_ONCE)
+
+    async def _under_way(self, slot: Slot, call: Coroutine[Any, Any, None]) -> None:
+        try:
+            await call
+        finally:
+            slot.release(self._clock.monotonic())
+            self._out -= 1
+            self._wake.set()
+
+    async def _refresh(self, what: Due) -> None:
+        started = self._clock.monotonic()
+        try:
+            if what is Due.PLAN:
+                plan = await self._client.plan()
+                self._answered(plan)
+                self.account_info.set_plan(plan.value, self._clock.monotonic())
+                self._apply_plan()
+            else:
+                models = await self._client.models()
+                self._answered(models)
+                self.account_info.set_models(models.value, self._clock.monotonic())
+                for model in models.value:
+                    self.follower.cadence.set_category(model.slug, model.category)
+        except ApiError as error:
+            answered = error.status is not None and error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            if answered and error.kind not in (ApiErrorKind.LOCKED_OUT, ApiErrorKind.RATE_LIMITED):
+                # Generations can be followed without knowing the plan.
+                _log.debug("cannot refresh", account=self.account, what=what.value, error=str(error))
+            else:
+                self._failed(error, started)
+
+    async def _poll(self, id: GenerationId) -> None:
+        started = self._clock.monotonic()
+        try:
+            try:
+                reply = await self._client.generation(id)
+            except ApiError as error:
+                await self._poll_failed(id, error, started)
+            else:
+                self._answered(reply)
+                if self.follower.find(id) is None:
+                    return  # a webhook, or a reload, was faster
+                await self.follower.observe(id, reply.value, self.stretch())
+                # While that was stored, a webhook or a reload may have ended the following.
+                if self.follower.find(id) is not None and self._is_too_old(id):
+                    await self.follower.drop(id, DropReason.GAVE_UP, f"still {reply.value.status_text}")
+        except StoreError as error:
+            _log.error("cannot write to the state; will look again", account=self.account, error=str(error))
+            self.follower.ask_again(id)
+
+    async def _poll_failed(self, id: GenerationId, error: ApiError, started: float) -> None:
+        follower = self.follower
+        if follower.find(id) is None:
+            return
+        match error.kind:
+            case ApiErrorKind.NOT_YOURS:
+                self._recovered()
+                await follower.drop(id, DropReason.NOT_YOURS, error.label)
+            case ApiErrorKind.NOT_FOUND:
+                self._recovered()
+                left_us = self._terms.not_found_grace_us - follower.missing(id)
+                if left_us <= 0:
+                    await follower.drop(id, DropReason.NOT_FOUND, error.label)
+                else:
+                    follower.ask_again(id, at_most=left_us / MICROS)
+            case ApiErrorKind.UNAVAILABLE if error.status is not None and self._is_too_old(id):
+                self._failed(error, started)
+                await follower.drop(id, DropReason.GAVE_UP, f"still no usable answer: {error.label}")
+            case ApiErrorKind.LOCKED_OUT | ApiErrorKind.RATE_LIMITED:
+                # No fault of this generation: it is next once the account may be called again.
+                self._failed(error, started)
+                follower.poll_soon(id)
+            case ApiErrorKind.UNAVAILABLE:
+                self._failed(error, started)
+                follower.ask_again(id)
+
+    def _is_too_old(self, id: GenerationId) -> bool:
+        return self.follower.age(id) * MICROS >= self._terms.give_up_after_us
+
+    def _answered(self, reply: Reply[Any]) -> None:
+        self._recovered()
+        now = self._clock.monotonic()
+        if reply.calls_remaining is not None:
+            self.budget.observe_remaining(reply.calls_remaining, now)
+        self.account_info.answered(reply.calls_remaining, reply.credits_balance, now)
+
+    def _recovered(self) -> None:
+        if self.backoff.up is False:
+            _log.info("the account can be followed again", account=self.account)
+        self.backoff.answered()
+
+    def _failed(self, error: ApiError, started: float) -> None:
+        was_up, was_locked_out = self.backoff.up, self.backoff.locked_out
+        pause = self.backoff.failed(error, started, self._clock.monotonic())
+        if error.kind is ApiErrorKind.LOCKED_OUT and not was_locked_out:
+            _log.error(
+                "the account is locked out; following resumes once a key works",
+                account=self.account,
+                error=str(error),
+            )
+        elif was_up is not False or error.kind is ApiErrorKind.RATE_LIMITED:
+            _log.warning("call failed", account=self.account, error=str(error), pause=round(pause, 1))
+        else:
+            _log.debug("call failed again", account=self.account, error=str(error), pause=round(pause, 1))
+
+    def _apply_plan(self) -> None:
+        plan = self.account_info.plan(self._clock.monotonic())
+        calls = self._terms.calls_per_minute or (plan.calls_per_minute if plan else None)
+        if calls is None and plan is not None:
+            return
+        calls = calls or ASSUMED_CALLS_PER_MINUTE
+        self.budget.set_plan(calls, self._terms.rate_limit_share)
+
+    def _renew_key(self, now: float) -> None:
+        """Read the key anew where it comes from, so that a rotated one is taken up without a restart."""
+        if now - self._key_read_at < KEY_EVERY:
+            return
+        self._key_read_at = now
+        try:
+            key = self._terms.read_key()
+        except ConfigError as error:
+            if not self._key_unreadable:
+                _log.error("cannot read the key, keeping the last", account=self.account, error=str(error))
+            self._key_unreadable = True
+            return
+        self._key_unreadable = False
+        if key != self._key:
+            if self._key:
+                _log.info("the key was replaced", account=self.account)
+                self.backoff.new_key(now)
+            self._key = key
+            self._client.use_key(key)

@@ -1,0 +1,1 @@
+"""What is listed: configuration and files of ids, followed while they change."""

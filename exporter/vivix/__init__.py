@@ -1,0 +1,1 @@
+"""The vendor: its API, its payloads and its signature."""

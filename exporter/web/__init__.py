@@ -1,0 +1,1 @@
+"""HTTP served by the exporter: server, pages, JSON API and webhooks."""

@@ -1,0 +1,183 @@
+"""The handlers of the JSON API."""
+
+import hmac
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from importlib.resources import files
+
+import structlog
+import yaml
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from exporter.account import FollowedAccount
+from exporter.config import RotatingSecrets
+from exporter.domain.transition import with_polls_of
+from exporter.domain.values import AccountName, Generation, GenerationId, Phase
+from exporter.errors import StoreError
+from exporter.intake import Intake
+from exporter.store import Store
+from exporter.store.reading import Filter, LoggedObservation, Reading
+from exporter.web.api.shapes import (
+    MAX_IDS,
+    BadRequestError,
+    Json,
+    TooManyIdsError,
+    cursor_of,
+    parse_cursor,
+    parse_registration,
+    shown,
+    shown_observation,
+)
+from exporter.web.bodies import UnreadableBodyError, read_body
+
+MAX_BODY = 1 << 20
+"""Bytes of a registration."""
+MAX_PAGE, USUAL_PAGE = 1_000, 100
+"""Generations in one answer."""
+
+_NO_STORE = "the state cannot be read or written at present; try again"
+
+_log = structlog.get_logger("exporter.web.api")
+
+
+class Api:
+    """`token` gives the secrets of which one must be brought to register ids; None is: nobody may."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        store: Store,
+        accounts: Mapping[AccountName, FollowedAccount],
+        is_ready: Callable[[], bool],
+        token: Callable[[], RotatingSecrets | None],
+    ) -> None:
+        self._intake = intake
+        self._store = store
+        self._accounts = accounts
+        self._is_ready = is_ready
+        self._token = token
+        description = files("exporter.web.api").joinpath("openapi.yaml")
+        self._description = yaml.safe_load(description.read_text("utf-8"))
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/v1/openapi.json", self._describe, methods=["GET"]),
+            Route("/api/v1/generations", self._generations, methods=["GET", "POST"]),
+            # An id may hold any character once decoded.
+            Route("/api/v1/generations/{id:path}", self._show, methods=["GET"]),
+        ]
+
+    async def _describe(self, _request: Request) -> Response:
+        return JSONResponse(self._description)
+
+    async def _generations(self, request: Request) -> Response:
+        return await (self._register(request) if request.method == "POST" else self._list(request))
+
+    async def _register(self, request: Request) -> Response:
+        token = self._token()
+        if token is None:
+            return _wrong(
+                HTTPStatus.FORBIDDEN,
+                "registration is off; the configuration needs web.registration_token_env or _file",
+            )
+        if not token.admits(lambda secret: _bears(request, secret.reveal())):
+            return _wrong(
+                HTTPStatus.UNAUTHORIZED,
+                "send Authorization: Bearer with the registration token",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        if not self._is_ready():
+            return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, "the state is not loaded yet; try again")
+        try:
+            registrations = parse_registration(await read_body(request, MAX_BODY), self._accounts)
+            registered = await self._intake.register(registrations)
+        except UnreadableBodyError as error:
+            if error.too_large:
+                return _wrong(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {MAX_BODY >> 20} MiB")
+            return _wrong(HTTPStatus.BAD_REQUEST, str(error))
+        except TooManyIdsError:
+            return _wrong(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MAX_IDS} generations; send them in parts"
+            )
+        except BadRequestError as error:
+            return _wrong(HTTPStatus.BAD_REQUEST, str(error))
+        except StoreError as error:
+            _log.error("cannot register ids", error=str(error))
+            return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
+        return JSONResponse({"new": registered.new, "known": registered.known}, HTTPStatus.ACCEPTED)
+
+    async def _list(self, request: Request) -> Response:
+        try:
+            of, limit = _filter(request), _limit(request)
+            after = request.query_params.get("cursor")
+            place = None if after is None else parse_cursor(after)
+            found = await self._store.read(lambda reading: reading.page(of, place, limit + 1))
+        except BadRequestError as error:
+            return _wrong(HTTPStatus.BAD_REQUEST, str(error))
+        except StoreError as error:
+            _log.error("cannot list generations", error=str(error))
+            return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
+        page = found[:limit]
+        return JSONResponse(
+            {
+                "generations": [shown(self._latest(generation)) for generation in page],
+                "next_cursor": cursor_of(page[-1]) if len(found) > limit else None,
+            }
+        )
+
+    async def _show(self, request: Request) -> Response:
+        id, wanted = GenerationId(request.path_params["id"]), request.query_params.get("account")
+
+        def find(reading: Reading) -> tuple[Generation, list[LoggedObservation]] | None:
+            for account in reading.accounts_of(id):
+                found = reading.find(account, id)
+                if found is not None and wanted in (None, account):
+                    return found, reading.history(account, id)
+            return None
+
+        try:
+            found = await self._store.read(find)
+        except StoreError as error:
+            _log.error("cannot show a generation", error=str(error))
+            return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
+        if found is None:
+            return _wrong(HTTPStatus.NOT_FOUND, "no generation of this id was handed over")
+        generation, history = found
+        body: Json = shown(self._latest(generation))
+        body["observations"] = [shown_observation(line) for line in history]
+        return JSONResponse(body)
+
+    def _latest(self, stored: Generation) -> Generation:
+        """With the looks that changed nothing, which only memory knows of."""
+        account = self._accounts.get(stored.account)
+        known = None if account is None else account.poller.follower.find(stored.id)
+        return stored if known is None else with_polls_of(stored, known)
+
+
+def _bears(request: Request, token: str) -> bool:
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    return hmac.compare_digest(sent.strip().encode(), token.encode()) and scheme.lower() == "bearer"
+
+
+def _filter(request: Request) -> Filter:
+    account, status = request.query_params.get("account"), request.query_params.get("status")
+    if status is not None and status not in [phase.value for phase in Phase]:
+        raise BadRequestError(f"status: expected one of {', '.join(Phase)}")
+    return Filter(
+        account=None if account is None else AccountName(account),
+        phase=None if status is None else Phase(status),
+        model=request.query_params.get("model"),
+    )
+
+
+def _limit(request: Request) -> int:
+    text = request.query_params.get("limit", str(USUAL_PAGE))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= MAX_PAGE):
+        raise BadRequestError(f"limit: expected a whole number from 1 to {MAX_PAGE}")
+    return int(text)
+
+
+def _wrong(status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": message}, status, headers)

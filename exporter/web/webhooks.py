@@ -1,0 +1,134 @@
+"""`POST /webhooks/{account}`: the vendor's deliveries, believed only by their signature.
+
+The signature covers the body alone, so nothing is taken from a header but whether to look at the body.
+Formats and names: the API's page on webhooks.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Protocol
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from exporter.account import FollowedAccount
+from exporter.clock import Clock
+from exporter.config import Secret
+from exporter.domain.values import AccountName
+from exporter.errors import StoreError
+from exporter.intake import Intake
+from exporter.vivix.payload import PayloadError, parse_delivery, parse_json
+from exporter.web.bodies import UnreadableBodyError, read_body
+
+MAX_BODY = 64 << 10
+"""Bytes of a delivery."""
+EVENTS = frozenset({"generation.completed", "generation.failed"})
+
+_log = structlog.get_logger("exporter.web.webhooks")
+
+
+class Result(StrEnum):
+    """What became of a delivery; values of the label `result`."""
+
+    ACCEPTED = "accepted"
+    REPEAT = "repeat"
+    STALE = "stale"
+    """Of an id that is not known and ended longer ago than ids are remembered: maybe counted then."""
+    UNKNOWN_EVENT = "unknown_event"
+    BAD_SIGNATURE = "bad_signature"
+    BAD_PAYLOAD = "bad_payload"
+    TOO_LARGE = "too_large"
+    STORE_ERROR = "store_error"
+
+
+_ANSWERS: Mapping[Result, tuple[HTTPStatus, str]] = {
+    Result.UNKNOWN_EVENT: (HTTPStatus.NO_CONTENT, ""),
+    Result.ACCEPTED: (HTTPStatus.NO_CONTENT, ""),
+    Result.REPEAT: (HTTPStatus.NO_CONTENT, ""),
+    Result.STALE: (HTTPStatus.NO_CONTENT, ""),
+    Result.BAD_SIGNATURE: (HTTPStatus.UNAUTHORIZED, "the signature does not match the body"),
+    Result.BAD_PAYLOAD: (HTTPStatus.BAD_REQUEST, "the body does not say which generation ended, and how"),
+    Result.TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {MAX_BODY >> 10} KiB"),
+    Result.STORE_ERROR: (HTTPStatus.SERVICE_UNAVAILABLE, "the state cannot be written; deliver it again"),
+}
+
+
+class WebhookMeter(Protocol):
+    """Hears what became of each delivery."""
+
+    def webhook_delivery(self, account: AccountName, result: str) -> None: ...
+
+
+class Webhooks:
+    """The endpoint, for every account that has a secret."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        accounts: Mapping[AccountName, FollowedAccount],
+        clock: Clock,
+        meter: WebhookMeter,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._intake = intake
+        self._accounts = accounts
+        self._clock = clock
+        self._meter = meter
+        self._is_ready = is_ready
+
+    def routes(self) -> list[Route]:
+        return [Route("/webhooks/{account}", self._receive, methods=["POST"])]
+
+    async def _receive(self, request: Request) -> Response:
+        if not self._is_ready():
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the state is not loaded yet; deliver it again")
+        name = AccountName(request.path_params["account"])
+        account = self._accounts.get(name)
+        if account is None or account.webhook_secrets is None:
+            return _answer(HTTPStatus.NOT_FOUND, "there are no webhooks for an account of this name")
+        try:
+            body = await read_body(request, MAX_BODY)
+        except UnreadableBodyError as error:
+            if not error.too_large:
+                return Response(status_code=HTTPStatus.BAD_REQUEST)
+            result = Result.TOO_LARGE
+        else:
+            signature = request.headers.get("X-Vivix-Signature", "")
+            if not account.webhook_secrets.admits(lambda secret: is_signed(body, signature, secret)):
+                result = Result.BAD_SIGNATURE
+            elif request.headers.get("X-Vivix-Event") not in (None, *EVENTS):
+                result = Result.UNKNOWN_EVENT
+            else:
+                result = await self._take(account, body)
+        self._meter.webhook_delivery(name, result.value)
+        return _answer(*_ANSWERS[result])
+
+    async def _take(self, account: FollowedAccount, body: bytes) -> Result:
+        name = account.poller.account
+        try:
+            id, observation = parse_delivery(parse_json(body), self._clock.now_us())
+            after = await self._intake.deliver(account, id, observation)
+        except PayloadError as error:
+            _log.warning("a signed delivery makes no sense", account=name, error=str(error))
+            return Result.BAD_PAYLOAD
+        except StoreError as error:
+            _log.error("cannot store a delivery", account=name, error=str(error))
+            return Result.STORE_ERROR
+        if after is None:
+            return Result.STALE
+        return Result.ACCEPTED if after.facts else Result.REPEAT
+
+
+def is_signed(body: bytes, signature: str, secret: Secret) -> bool:
+    """Whether `signature` is that of the raw body with this secret; takes the same time whatever differs."""
+    expected = "sha256=" + hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
+
+
+def _answer(status: HTTPStatus, message: str) -> Response:
+    return JSONResponse({"error": message}, status) if message else Response(status_code=status)

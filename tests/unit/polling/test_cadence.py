@@ -1,0 +1,222 @@
+"""Looks go to where ends are: by what is usual for the kind of model, then by what was learnt."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.polling.cadence import NET_EARLIEST, NET_LATEST, Cadence
+from exporter.polling.hazard import Hazard
+
+LAG, SHORTEST, LONGEST = 2.0, 0.5, 60.0
+"""Seconds: the defaults of the configuration."""
+
+AGES = st.floats(-1e6, 1e6)
+DURATIONS = st.lists(
+    st.one_of(st.sampled_from([0.0, 0.25, 1e-300, 1e300, math.inf]), st.floats(0, 1e5), st.floats(0, 1e300)),
+    max_size=40,
+)
+CATEGORIES = st.sampled_from([None, "image", "video", "audio"])
+
+
+def cadence(max_models: int = 100) -> Cadence:
+    learnt = Cadence(LAG, SHORTEST, LONGEST, max_models)
+    learnt.set_category("picture", "image")
+    learnt.set_category("film", "video")
+    return learnt
+
+
+def looks(schedule: Cadence, model: str | None, until: float) -> list[float]:
+    """The ages at which a generation that goes on and on is looked at."""
+    age, ages = 0.0, []
+    while age < until:
+        age += schedule.interval(model, age)
+        ages.append(age)
+    return ages
+
+
+def learn(schedule: Cadence, model: str, around: float, times: int = 500) -> None:
+    rng = random.Random(1)
+    for _ in range(times):
+        schedule.learn(model, around * rng.uniform(0.9, 1.1))
+
+
+def hazard(category: str | None, durations: list[float]) -> Hazard:
+    learnt = Hazard(category)
+    for duration in durations:
+        learnt.learn(duration)
+    return learnt
+
+
+def test_a_picture_is_first_looked_at_after_some_seconds() -> None:
+    assert 4 <= looks(cadence(), "picture", 1)[0] <= 12
+
+
+def test_a_film_is_first_looked_at_later_than_a_picture() -> None:
+    assert 10 <= looks(cadence(), "film", 1)[0] <= 60
+
+
+def test_an_unknown_model_is_looked_at_ever_more_rarely() -> None:
+    schedule = cadence()
+    assert schedule.interval(None, 0.0) <= 4
+    pauses = [schedule.interval(None, 2.0**doubling) for doubling in range(11)]
+    assert all(1 < later / earlier < 2 for earlier, later in pairwise(pauses))
+    gaps = [after - before for before, after in pairwise(looks(schedule, None, 1_000))]
+    assert all(later > 0.99 * earlier for earlier, later in pairwise(gaps))
+
+
+def test_a_category_that_is_not_known_is_like_none() -> None:
+    schedule = cadence()
+    schedule.set_category("song", "audio")
+    assert looks(schedule, "song", 300) == looks(schedule, None, 300)
+
+
+@pytest.mark.parametrize("category", [None, "image", "video"])
+def test_looks_move_to_where_ends_are(category: str | None) -> None:
+    schedule = cadence()
+    if category is not None:
+        schedule.set_category("m", category)
+    learn(schedule, "m", around=30)
+    ages = looks(schedule, "m", 300)
+    assert ages[0] >= 15
+    assert sum(25 <= age <= 36 for age in ages) >= 3
+    wide = [after - before for before, after in pairwise(ages) if before > 60]
+    close = [after - before for before, after in pairwise(ages) if 25 <= before <= 33]
+    assert min(wide) > 2 * max(close)
+
+
+def test_a_model_that_became_slower_is_learnt_anew() -> None:
+    schedule = cadence()
+    learn(schedule, "m", around=10)
+    learn(schedule, "m", around=120, times=4_000)
+    ages = looks(schedule, "m", 150)
+    assert sum(age < 60 for age in ages) < sum(100 <= age <= 140 for age in ages)
+
+
+def test_ends_are_found_about_as_late_as_aimed_at() -> None:
+    schedule, rng = cadence(), random.Random(1)
+    durations = [rng.lognormvariate(math.log(30), 0.5) for _ in range(2_000)]
+    for duration in durations:
+        schedule.learn("m", duration)
+    ages = looks(schedule, "m", max(durations))
+    lags = [next(age for age in ages if age >= duration) - duration for duration in durations]
+    assert LAG / 2 < sum(lags) / len(lags) < 1.5 * LAG
+
+
+def test_what_one_model_taught_does_not_change_another() -> None:
+    schedule = cadence()
+    before = looks(schedule, "other", 100)
+    learn(schedule, "m", around=30)
+    assert looks(schedule, "other", 100) == before
+
+
+def test_models_beyond_the_limit_share_what_is_learnt() -> None:
+    schedule = cadence(max_models=2)
+    learn(schedule, "first", around=5)
+    learn(schedule, "second", around=500)
+    learn(schedule, "third", around=30)
+    assert looks(schedule, "fourth", 100) == looks(schedule, "third", 100) == looks(schedule, None, 100)
+    assert looks(schedule, "third", 100)[0] >= 15
+    assert looks(schedule, "first", 100) != looks(schedule, "third", 100)
+
+
+def test_a_category_that_arrives_late_does_not_lose_what_was_learnt() -> None:
+    schedule = cadence()
+    learn(schedule, "m", around=100)
+    schedule.set_category("m", "image")
+    assert looks(schedule, "m", 1)[0] >= 50
+
+
+def test_a_category_that_arrives_late_is_the_prior_of_what_was_not_learnt() -> None:
+    schedule = cadence()
+    schedule.interval("m", 0.0)
+    schedule.set_category("m", "video")
+    assert looks(schedule, "m", 300) == looks(schedule, "film", 300)
+
+
+@given(age=AGES, durations=DURATIONS, category=CATEGORIES)
+def test_every_pause_is_within_its_bounds(age: float, durations: list[float], category: str | None) -> None:
+    schedule = Cadence(LAG, SHORTEST, LONGEST, 1)
+    if category is not None:
+        schedule.set_category("m", category)
+    for duration in durations:
+        schedule.learn("m", duration)
+    assert SHORTEST <= schedule.interval("m", age) <= LONGEST
+
+
+def test_a_generation_that_is_not_created_yet_is_looked_at_no_later_than_a_new_one() -> None:
+    # The API's clock may be ahead of the machine's.
+    schedule = cadence()
+    for model in ("picture", "film", None):
+        for age in (-0.1, -3.0, -20.0):
+            assert age + schedule.interval(model, age) <= schedule.interval(model, 0.0)
+
+
+@pytest.mark.parametrize(("lag", "bound"), [(1e-6, SHORTEST), (1e6, LONGEST)])
+def test_a_wish_out_of_bounds_is_held_within_them(lag: float, bound: float) -> None:
+    schedule = Cadence(lag, SHORTEST, LONGEST, 1)
+    assert schedule.interval("m", 10.0) == bound
+
+
+@given(
+    ages=st.lists(st.floats(0, 1e6), min_size=2, max_size=20, unique=True),
+    durations=DURATIONS,
+    category=CATEGORIES,
+)
+def test_the_integral_of_the_hazards_root_increases_with_age(
+    ages: list[float], durations: list[float], category: str | None
+) -> None:
+    learnt = hazard(category, durations)
+    for earlier, later in pairwise(sorted(ages)):
+        assert learnt.sqrt_integral(earlier) <= learnt.sqrt_integral(later)
+        if later - earlier > 1e-3:
+            assert learnt.sqrt_integral(earlier) < learnt.sqrt_integral(later)
+
+
+@given(age=st.floats(0, 1e6), durations=DURATIONS, category=CATEGORIES)
+def test_an_age_is_found_again_by_its_integral(
+    age: float, durations: list[float], category: str | None
+) -> None:
+    learnt = hazard(category, durations)
+    assert learnt.age_at(learnt.sqrt_integral(age)) == pytest.approx(age, rel=1e-6, abs=1e-6)
+
+
+@given(durations=DURATIONS, category=CATEGORIES)
+def test_the_mean_of_the_hazards_inverse_root_is_a_positive_number(
+    durations: list[float], category: str | None
+) -> None:
+    assert 0 < hazard(category, durations).mean_inverse_sqrt() < math.inf
+
+
+def test_the_net_behind_webhooks_looks_when_nearly_all_have_ended() -> None:
+    schedule = cadence()
+    learn(schedule, "film", around=600)
+    learn(schedule, "picture", around=12)
+    assert schedule.net("picture", 0.5) == NET_EARLIEST - 0.5
+    assert 2 * 600 <= schedule.net("film", 0.0) <= NET_LATEST
+    assert schedule.net(None, 0.0) == NET_LATEST
+
+
+@given(DURATIONS, CATEGORIES, st.floats(0, 1e6))
+def test_the_net_looks_later_each_time(durations: list[float], category: str | None, age: float) -> None:
+    schedule = cadence()
+    if category is not None:
+        schedule.set_category("m", category)
+    for duration in durations:
+        schedule.learn("m", duration)
+    pause = schedule.net("m", age)
+    assert pause > 0
+    assert age + pause >= max(NET_EARLIEST, 2 * age) * 0.999
+
+
+def test_other_aims_keep_what_was_learnt() -> None:
+    schedule = cadence()
+    learn(schedule, "m", around=30)
+    before = looks(schedule, "m", 40)
+    schedule.aim(2 * LAG, SHORTEST, LONGEST)
+    assert len(looks(schedule, "m", 40)) < len(before)
+    schedule.aim(LAG, SHORTEST, LONGEST)
+    assert looks(schedule, "m", 40) == before
