@@ -167,7 +167,7 @@ class App:
         instruments, accounts = self._instruments, self._accounts.followed
         collector = Collector(instruments.registry, self._ledger, accounts, self._exemplars, self._clock)
         api = Api(self._intake, self._store, accounts, self.ready.is_set, lambda: self._token)
-        webhooks = Webhooks(self._intake, accounts, self._clock, instruments, self.ready.is_set)
+        webhooks = Webhooks(self._intake, self._clock, instruments, self.ready.is_set)
         return Pages(
             collector.collect,
             self.ready.is_set,

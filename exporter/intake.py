@@ -1,21 +1,22 @@
 """What others hand over: ids to follow, and ends that are pushed. Both are stored before this says so."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from exporter.account import FollowedAccount
 from exporter.clock import Clock
-from exporter.domain.values import AccountName, GenerationId, NewGeneration, Observation, Source, Transition
+from exporter.config import RotatingSecrets
+from exporter.domain.values import (
+    AccountName,
+    Generation,
+    GenerationId,
+    NewGeneration,
+    Observation,
+    Registered,
+    Source,
+    Transition,
+)
 from exporter.store import Store, Transaction
 from exporter.store.transaction import Entered
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """How many of the ids that were handed over were new, and how many had been handed over before."""
-
-    new: int
-    known: int
 
 
 class Intake:
@@ -53,8 +54,19 @@ class Intake:
         asked = sum(len({item.id for item in items}) for items in registrations.values())
         return Registered(new, asked - new)
 
+    def find(self, account: AccountName, id: GenerationId) -> Generation | None:
+        """What memory holds of a generation that is followed."""
+        followed = self._accounts.get(account)
+        return None if followed is None else followed.poller.follower.find(id)
+
+    def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
+        """The secrets of an account's webhooks, None where there are none."""
+        followed = self._accounts.get(account)
+        return None if followed is None else followed.webhook_secrets
+
     async def deliver(
-        self, account: FollowedAccount, id: GenerationId, observation: Observation
+        self, account: AccountName, id: GenerationId, observation: Observation
     ) -> Transition | None:
-        """Take in an end; see `Follower.deliver`. Raises StoreError."""
-        return await account.poller.follower.deliver(id, observation, self._retention_us())
+        """Take in an end that was pushed; see `Follower.deliver`. Raises StoreError."""
+        follower = self._accounts[account].poller.follower
+        return await follower.deliver(id, observation, self._retention_us())

@@ -137,6 +137,14 @@ class NewGeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """How many of the ids that were registered were new, and how many were known already."""
+
+    new: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """Everything known about one generation of one account.
 

@@ -51,7 +51,6 @@ class Budget:
     def __init__(self, calls_per_minute: int, share: float) -> None:
         self._answered_at: deque[float] = deque()
         self._out = 0
-        self._taken_at = float("-inf")
         self._tokens = 1.0
         self._tokens_at: float | None = None
         self._remaining: int | None = None

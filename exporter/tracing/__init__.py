@@ -2,7 +2,8 @@
 
 from exporter.tracing.environment import Choice, Destination, choose
 from exporter.tracing.export import Delivery
-from exporter.tracing.sender import Sender, open_sender
+from exporter.tracing.opening import open_sender
+from exporter.tracing.sender import Sender
 from exporter.tracing.spans import Server, server_of, trace_of
 
 __all__ = [

@@ -1,13 +1,10 @@
-"""What delivery needs of whoever sends spans, and how such a one is made."""
+"""What the export loop needs of whoever sends spans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol
 
-from exporter.errors import ConfigError
-from exporter.tracing.environment import Choice
 from exporter.tracing.spans import Trace
 
 
@@ -44,14 +41,3 @@ class Sender(Protocol):
     def stop(self) -> None:
         """Let go of connections."""
         ...
-
-
-def open_sender(choice: Choice, version: str) -> Sender:
-    """A sender for traces that go somewhere; `version` is the exporter's. Raises ConfigError."""
-    # Only now: the SDK reads variables while it is imported, and raises where they make no sense, so
-    # `choose` has to look at them before. Who traces nothing does not wait for the import either.
-    try:
-        sdk = import_module("exporter.tracing.sdk")
-        return cast(Sender, sdk.SdkSender(choice, version))
-    except (ValueError, OSError, RuntimeError) as error:
-        raise ConfigError(f"OpenTelemetry does not take its configuration: {error}") from error

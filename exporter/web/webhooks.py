@@ -16,12 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from exporter.account import FollowedAccount
 from exporter.clock import Clock
-from exporter.config import Secret
-from exporter.domain.values import AccountName
+from exporter.config import RotatingSecrets, Secret
+from exporter.domain.values import AccountName, GenerationId, Observation, Transition
 from exporter.errors import StoreError
-from exporter.intake import Intake
 from exporter.vivix.payload import PayloadError, parse_delivery, parse_json
 from exporter.web.bodies import UnreadableBodyError, read_body
 
@@ -64,19 +62,31 @@ class WebhookMeter(Protocol):
     def webhook_delivery(self, account: AccountName, result: str) -> None: ...
 
 
+class Intake(Protocol):
+    """Where deliveries go."""
+
+    def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
+        """The secrets that an account's deliveries are signed with, None where it has no webhooks."""
+        ...
+
+    async def deliver(
+        self, account: AccountName, id: GenerationId, observation: Observation
+    ) -> Transition | None:
+        """Store an end. None where its id is not known and its end too old. Raises StoreError."""
+        ...
+
+
 class Webhooks:
     """The endpoint, for every account that has a secret."""
 
     def __init__(
         self,
         intake: Intake,
-        accounts: Mapping[AccountName, FollowedAccount],
         clock: Clock,
         meter: WebhookMeter,
         is_ready: Callable[[], bool],
     ) -> None:
         self._intake = intake
-        self._accounts = accounts
         self._clock = clock
         self._meter = meter
         self._is_ready = is_ready
@@ -88,8 +98,8 @@ class Webhooks:
         if not self._is_ready():
             return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the state is not loaded yet; deliver it again")
         name = AccountName(request.path_params["account"])
-        account = self._accounts.get(name)
-        if account is None or account.webhook_secrets is None:
+        secrets = self._intake.webhook_secrets(name)
+        if secrets is None:
             return _answer(HTTPStatus.NOT_FOUND, "there are no webhooks for an account of this name")
         try:
             body = await read_body(request, MAX_BODY)
@@ -99,25 +109,24 @@ class Webhooks:
             result = Result.TOO_LARGE
         else:
             signature = request.headers.get("X-Vivix-Signature", "")
-            if not account.webhook_secrets.admits(lambda secret: is_signed(body, signature, secret)):
+            if not secrets.admits(lambda secret: is_signed(body, signature, secret)):
                 result = Result.BAD_SIGNATURE
             elif request.headers.get("X-Vivix-Event") not in (None, *EVENTS):
                 result = Result.UNKNOWN_EVENT
             else:
-                result = await self._take(account, body)
+                result = await self._take(name, body)
         self._meter.webhook_delivery(name, result.value)
         return _answer(*_ANSWERS[result])
 
-    async def _take(self, account: FollowedAccount, body: bytes) -> Result:
-        name = account.poller.account
+    async def _take(self, account: AccountName, body: bytes) -> Result:
         try:
             id, observation = parse_delivery(parse_json(body), self._clock.now_us())
             after = await self._intake.deliver(account, id, observation)
         except PayloadError as error:
-            _log.warning("a signed delivery makes no sense", account=name, error=str(error))
+            _log.warning("a signed delivery makes no sense", account=account, error=str(error))
             return Result.BAD_PAYLOAD
         except StoreError as error:
-            _log.error("cannot store a delivery", account=name, error=str(error))
+            _log.error("cannot store a delivery", account=account, error=str(error))
             return Result.STORE_ERROR
         if after is None:
             return Result.STALE

@@ -1,6 +1,8 @@
-"""Imports point one way, and stand at the top of a module."""
+"""Imports point one way, without circles, and stand at the top of a module."""
 
 import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -8,59 +10,99 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "exporter"
 
 LAYERS = (
-    ("values", "errors", "clock", "durations", "watch", "globs", "__init__"),
-    ("traceid", "heartbeat", "logs", "labels", "payload", "transition", "reliance", "bodies", "config"),
-    ("ledger", "client", "hazard", "serving", "idfile"),
-    ("store", "cadence", "budget", "agenda", "standing", "catalogue", "instruments", "idfiles", "exemplars"),
-    ("follower", "tracing"),
-    ("poller",),
-    ("sources", "families", "web"),
-    ("account",),
-    ("intake", "collector"),
-    ("api", "webhooks"),
-    ("accounts",),
-    ("app",),
-    ("check", "explain", "demo"),
-    ("cli",),
     ("__main__",),
+    ("cli",),
+    ("commands",),
+    ("app",),
+    ("accounts",),
+    ("intake",),
+    ("account",),
+    ("web",),
+    ("metrics",),
+    ("sources",),
+    ("tracing",),
+    ("polling",),
+    ("store",),
+    ("vivix",),
+    ("config",),
+    ("domain",),
+    ("heartbeat", "logs"),
+    ("errors", "clock"),
 )
-"""From the words that all use up to the command; a module imports only from layers below its own."""
+"""The layout, from the command down to the words that all use; imports point down this list."""
 
-SIMULATOR_MAY = {"clock", "values", "errors", "simulator"}
+SIMULATOR_MAY = {"clock", "domain", "errors", "simulator"}
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def part(path: Path) -> str:
-    """The module of the package, or the subpackage, that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def dotted(path: Path) -> str:
+    """The name of a module, without that of the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """The parts of the package that a module imports from."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "exporter":
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("exporter."):
-            names.add((node.module or "").split(".")[1])
-    return names
+NAMES = {dotted(path) for path in MODULES}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def resolved(name: str) -> str:
+    """The module that a dotted name leads to: itself, or the one that an attribute of it lies in."""
+    while name not in NAMES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a module imports, or names to `import_module`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "exporter":
+                for alias in node.names:
+                    yield resolved(f"{module}.{alias.name}".partition(".")[2])
+            case ast.Import():
+                for alias in node.names:
+                    if alias.name.split(".")[0] == "exporter":
+                        yield resolved(alias.name.partition(".")[2])
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(module)), *_]):
+                if module.startswith("exporter."):
+                    yield resolved(module.partition(".")[2])
+            case _:
+                pass
+
+
+def part(name: str) -> str:
+    """The module of the package, or the subpackage, that a module belongs to."""
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_a_module_imports_only_from_below(path: Path) -> None:
-    name, tree = part(path), ast.parse(path.read_text())
+    name = part(dotted(path))
+    others = {part(other) for other in imported(path)} - {""}
     if name == "simulator":
-        assert imported(tree) <= SIMULATOR_MAY
+        assert others <= SIMULATOR_MAY
         return
-    if name not in ("demo", "cli"):
-        assert "simulator" not in imported(tree)
-    for other in imported(tree) - {name, "simulator"}:
-        assert RANK[other] < RANK[name], f"{name} imports {other}"
+    if name not in ("commands", "cli"):
+        assert "simulator" not in others
+    for other in others - {name, "simulator"}:
+        assert RANK[other] > RANK[name], f"{name} imports {other}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_domain_imports_nothing_of_ours() -> None:
+    for path in (PACKAGE / "domain").glob("*.py"):
+        assert {part(other) for other in imported(path)} <= {"domain"}, path.name
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {dotted(path): set(imported(path)) - {"", dotted(path)} for path in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_no_import_hides_in_a_function(path: Path) -> None:
     functions = (
         node

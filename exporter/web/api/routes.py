@@ -1,9 +1,10 @@
 """The handlers of the JSON API."""
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.resources import files
+from typing import Protocol
 
 import structlog
 import yaml
@@ -11,12 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from exporter.account import FollowedAccount
 from exporter.config import RotatingSecrets
 from exporter.domain.transition import with_polls_of
-from exporter.domain.values import AccountName, Generation, GenerationId, Phase
+from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase, Registered
 from exporter.errors import StoreError
-from exporter.intake import Intake
 from exporter.store import Store
 from exporter.store.reading import Filter, LoggedObservation, Reading
 from exporter.web.api.shapes import (
@@ -42,6 +41,18 @@ _NO_STORE = "the state cannot be read or written at present; try again"
 _log = structlog.get_logger("exporter.web.api")
 
 
+class Intake(Protocol):
+    """Where registrations go, and what is known of generations beyond what is stored."""
+
+    async def register(self, registrations: Mapping[AccountName, Sequence[NewGeneration]]) -> Registered:
+        """Store ids to be followed: all, or none where StoreError is raised."""
+        ...
+
+    def find(self, account: AccountName, id: GenerationId) -> Generation | None:
+        """What memory holds of a generation that is followed."""
+        ...
+
+
 class Api:
     """`token` gives the secrets of which one must be brought to register ids; None is: nobody may."""
 
@@ -49,7 +60,7 @@ class Api:
         self,
         intake: Intake,
         store: Store,
-        accounts: Mapping[AccountName, FollowedAccount],
+        accounts: Mapping[AccountName, object],
         is_ready: Callable[[], bool],
         token: Callable[[], RotatingSecrets | None],
     ) -> None:
@@ -151,8 +162,7 @@ class Api:
 
     def _latest(self, stored: Generation) -> Generation:
         """With the looks that changed nothing, which only memory knows of."""
-        account = self._accounts.get(stored.account)
-        known = None if account is None else account.poller.follower.find(stored.id)
+        known = self._intake.find(stored.account, stored.id)
         return stored if known is None else with_polls_of(stored, known)
 
 
