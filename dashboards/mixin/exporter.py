@@ -34,7 +34,6 @@ from mixin.uids import EXPORTER
 LAG = "vivix_exporter_detection_lag_seconds"
 WRITES = "vivix_exporter_store_write_seconds"
 REQUESTS = "vivix_api_request_duration_seconds"
-YES_NO = {"1": ("yes", GREEN), "0": ("no", RED)}
 
 
 def build() -> dashboard.Dashboard:

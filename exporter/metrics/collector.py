@@ -3,22 +3,18 @@
 Nothing is kept up to date between scrapes, so nothing can drift.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate, product
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.samples import Exemplar
 
-from exporter.account import FollowedAccount
 from exporter.clock import MICROS, Clock
-from exporter.domain.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Family, Ledger, Series, bucket_cell
-from exporter.domain.values import UNKNOWN, AccountName, DropReason, Source, Status
+from exporter.domain.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Ledger, Series, bucket_cell
+from exporter.domain.values import UNKNOWN, AccountName, Status
 from exporter.metrics.exemplars import Exemplars
-from exporter.metrics.families import DURABLES, GAUGES, Durable, Gauge, InFlight, Labels, Snapshot
-
-DOCUMENTED_REASONS = frozenset({"PROVIDER_ERROR", "INSUFFICIENT_CREDITS"})
-"""Reasons of failures that the API's documents name: the status endpoint's, and its table of errors."""
+from exporter.metrics.families import DURABLES, GAUGES, Durable, Followed, Gauge, InFlight, Known, Snapshot
 
 _OVERFLOW = (
     "vivix_exporter_label_overflow",
@@ -34,7 +30,7 @@ class Collector:
         self,
         registry: CollectorRegistry,
         ledger: Ledger,
-        accounts: Mapping[AccountName, FollowedAccount],
+        accounts: Mapping[AccountName, Followed],
         exemplars: Exemplars,
         clock: Clock,
     ) -> None:
@@ -63,7 +59,7 @@ class Collector:
 
     def _durable(self, durable: Durable) -> Metric:
         labels = ("account", *durable.labels)
-        shown = [series for account in self._accounts for series in self._started(account, durable.family)]
+        shown = [series for account in self._accounts for series in self._series(account, durable)]
         if durable.family not in HISTOGRAMS:
             counter = CounterMetricFamily(durable.name, durable.help, labels=labels)
             for series, cells in shown:
@@ -84,27 +80,12 @@ class Collector:
         """A bucket that holds nothing has none: the buckets may have changed since."""
         return self._exemplars.of(series, cell) if cells.get(cell) else None
 
-    def _started(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
-        """The account's series, and a zero for each that can be told beforehand: a counter that first appears
-        with a 1 has no increase that a query could see."""
-        shown = dict(self._ledger.series(account, family))
-        for labels in self._expected(account, family):
-            shown.setdefault(Series(account, family, labels), {})
-        yield from shown.items()
-
-    def _expected(self, account: AccountName, family: Family) -> Iterator[Labels]:
-        models = self._ledger.known_models(account)
-        match family:
-            case Family.GENERATIONS | Family.DURATION:
-                yield from product(models, (status.value for status in Status if status.ended))
-            case Family.CREDITS | Family.OUTPUTS | Family.QUEUE:
-                yield from product(models)
-            case Family.FAILURES:
-                yield from product(models, DOCUMENTED_REASONS | set(self._ledger.known_reasons(account)))
-            case Family.DISCOVERED:
-                yield from product(Source)
-            case Family.DROPPED:
-                yield from product(DropReason)
+    def _series(self, account: AccountName, durable: Durable) -> Iterable[tuple[Series, Mapping[str, int]]]:
+        shown = dict(self._ledger.series(account, durable.family))
+        known = Known(self._ledger.known_models(account), self._ledger.known_reasons(account))
+        for labels in durable.expected(known):
+            shown.setdefault(Series(account, durable.family, labels), {})
+        return shown.items()
 
     def _buckets(
         self, series: Series, cells: Mapping[str, int]
@@ -126,7 +107,7 @@ class Collector:
                 family.add_metric((account, label), self._ledger.overflow[account, label])
         return family
 
-    def _snapshot(self, account: FollowedAccount) -> Snapshot:
+    def _snapshot(self, account: Followed) -> Snapshot:
         poller = account.poller
         now, now_us = self._clock.monotonic(), self._clock.now_us()
         in_flight = InFlight()

@@ -1,17 +1,29 @@
 """`/metrics` as a table: name, help and labels of each metric, and where its values come from."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from typing import Protocol
 
 from exporter.clock import MICROS
 from exporter.domain.ledger import Family
-from exporter.domain.values import Status
+from exporter.domain.values import DropReason, Source, Status
 from exporter.polling.poller import Poller
+from exporter.sources.listing import Sources
 from exporter.vivix.payload import Plan
 
 Labels = tuple[str, ...]
 Values = Iterable[tuple[Labels, float]]
+
+
+class Followed(Protocol):
+    """What is read of an account at a scrape."""
+
+    @property
+    def poller(self) -> Poller: ...
+    @property
+    def sources(self) -> Sources: ...
 
 
 @dataclass(slots=True)
@@ -46,13 +58,26 @@ class Gauge:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What an account's durable series can be told from beforehand: models and reasons seen so far."""
+
+    models: Sequence[str]
+    reasons: Iterable[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Durable:
-    """A metric that is the sum over all facts ever; `scale` is how many of the ledger's units make one."""
+    """A metric that is the sum over all facts ever; `scale` is how many of the ledger's units make one.
+
+    `expected` are the labels besides `account` that are shown as zero before they are counted: a counter that
+    first appears with a 1 has no increase that a query could see.
+    """
 
     name: str
     help: str
     labels: Labels
     family: Family
+    expected: Callable[[Known], Iterable[Labels]]
     scale: int = 1
 
 
@@ -68,6 +93,20 @@ def _one(read: Callable[[Snapshot], float | bool | None]) -> Callable[[Snapshot]
 
 def _of_plan(read: Callable[[Plan], float | None]) -> Callable[[Snapshot], Values]:
     return _one(lambda snapshot: None if snapshot.plan is None else read(snapshot.plan))
+
+
+DOCUMENTED_REASONS = frozenset({"PROVIDER_ERROR", "INSUFFICIENT_CREDITS"})
+"""Reasons of failures that the API's documents name: the status endpoint's, and its table of errors."""
+
+_ENDS = tuple(status.value for status in Status if status.ended)
+
+
+def _models(known: Known) -> Iterable[Labels]:
+    return product(known.models)
+
+
+def _models_and_ends(known: Known) -> Iterable[Labels]:
+    return product(known.models, _ENDS)
 
 
 GAUGES = (
@@ -187,18 +226,21 @@ DURABLES = (
         "Generations that ended.",
         ("model", "status"),
         Family.GENERATIONS,
+        _models_and_ends,
     ),
     Durable(
         "vivix_generation_failures",
         "Generations that failed, by the API's error code.",
         ("model", "reason"),
         Family.FAILURES,
+        lambda known: product(known.models, DOCUMENTED_REASONS.union(known.reasons)),
     ),
     Durable(
         "vivix_generation_duration_seconds",
         "Time from creation to end, the queue included.",
         ("model", "status"),
         Family.DURATION,
+        _models_and_ends,
         MICROS,
     ),
     Durable(
@@ -206,6 +248,7 @@ DURABLES = (
         "Time from creation until a look first found the generation being rendered.",
         ("model",),
         Family.QUEUE,
+        _models,
         MICROS,
     ),
     Durable(
@@ -213,6 +256,7 @@ DURABLES = (
         "Credits that ended generations cost; failures are refunded and cost none.",
         ("model",),
         Family.CREDITS,
+        _models,
         MICROS,
     ),
     Durable(
@@ -220,17 +264,20 @@ DURABLES = (
         "Pictures, videos and sounds that completed generations brought.",
         ("model",),
         Family.OUTPUTS,
+        _models,
     ),
     Durable(
         "vivix_generations_discovered",
         "Generations that the exporter was told of, by who told it first.",
         ("source",),
         Family.DISCOVERED,
+        lambda _: product(Source),
     ),
     Durable(
         "vivix_generations_dropped",
         "Generations no longer followed although their end was not seen.",
         ("reason",),
         Family.DROPPED,
+        lambda _: product(DropReason),
     ),
 )

@@ -1,6 +1,7 @@
 """The metrics about the exporter itself: counted since it started, on the client library's instruments."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -19,6 +20,8 @@ _CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 _WRITE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
+Instrument = TypeVar("Instrument", Counter, Histogram)
+
 
 class Instruments:
     """One registry with the instruments that the rest of the exporter counts on; it is the meter of the API
@@ -26,52 +29,53 @@ class Instruments:
 
     def __init__(self, version: str, python_version: str) -> None:
         self.registry = registry = CollectorRegistry()
+        self._of_accounts: list[Counter | Histogram] = []
         self._errors = LabelLimit(MAX_ERRORS)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._requests = Counter(
+        self._requests = self._of_account(
+            Counter,
             "vivix_api_requests",
             "Calls to the Vivix API by HTTP status, or 'error' where no answer came.",
-            ["account", "endpoint", "code"],
-            registry=registry,
+            ["endpoint", "code"],
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = self._of_account(
+            Histogram,
             "vivix_api_request_duration_seconds",
             "How long calls to the Vivix API took, failed ones included.",
-            ["account", "endpoint"],
+            ["endpoint"],
             buckets=_CALL_BUCKETS,
-            registry=registry,
         )
-        self._api_errors = Counter(
+        self._api_errors = self._of_account(
+            Counter,
             "vivix_api_errors",
             "Calls to the Vivix API that brought no usable answer, by the API's error code, or a name in "
             "lower case such as 'timeout', 'connect', 'tls', 'bad_payload' or 'unknown_status'.",
-            ["account", "error"],
-            registry=registry,
+            ["error"],
         )
-        self._lag = Histogram(
+        self._lag = self._of_account(
+            Histogram,
             "vivix_exporter_detection_lag_seconds",
             "Time from the end of a generation to its detection, for those followed before they ended. The "
             "status endpoint gives ends in whole seconds.",
-            ["account", "via"],
+            ["via"],
             buckets=_LAG_BUCKETS,
-            registry=registry,
         )
-        self._webhook_deliveries = Counter(
+        self._webhook_deliveries = self._of_account(
+            Counter,
             "vivix_exporter_webhook_deliveries",
             "Webhook deliveries by what became of them: 'accepted', 'repeat' and 'stale' (of a generation "
             "that was counted before), 'unknown_event', or refused as 'bad_signature', 'bad_payload', "
             "'too_large' or 'store_error'.",
-            ["account", "result"],
-            registry=registry,
+            ["result"],
         )
-        self._webhook_missed = Counter(
+        self._webhook_missed = self._of_account(
+            Counter,
             "vivix_exporter_webhook_missed",
             "Ends that only a poll found although the account has webhooks: deliveries that never came, or "
             "came later than that.",
-            ["account"],
-            registry=registry,
+            [],
         )
         self._spans_exported = Counter(
             "vivix_exporter_spans_exported",
@@ -121,6 +125,14 @@ class Instruments:
             registry=registry,
         ).labels(version, python_version).set(1)
 
+    def _of_account(
+        self, kind: type[Instrument], name: str, help: str, labels: Sequence[str] = (), **settings: Any
+    ) -> Instrument:
+        """An instrument of `account` and further labels, whose series go when the account does."""
+        made = kind(name, help, ["account", *labels], registry=self.registry, **settings)
+        self._of_accounts.append(made)
+        return made
+
     def api_request(self, account: AccountName, endpoint: Endpoint, code: str, seconds: float) -> None:
         self._requests.labels(account, endpoint.value, code).inc()
         self._request_seconds.labels(account, endpoint.value).observe(seconds)
@@ -145,14 +157,7 @@ class Instruments:
 
     def forget(self, account: AccountName) -> None:
         """The account is followed no longer."""
-        for instrument in (
-            self._requests,
-            self._request_seconds,
-            self._api_errors,
-            self._lag,
-            self._webhook_deliveries,
-            self._webhook_missed,
-        ):
+        for instrument in self._of_accounts:
             instrument.remove_by_labels({"account": account})
 
     def config_refused(self) -> None:

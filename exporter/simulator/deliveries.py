@@ -82,7 +82,8 @@ class Delivery:
                 return signature(f"not {secret}", self.body)
             case Forgery.OTHER_BODY:
                 return signature(secret, self.genuine)
-        return signature(secret, self.body)
+            case None:
+                return signature(secret, self.body)
 
 
 @dataclass(frozen=True, slots=True)

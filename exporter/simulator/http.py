@@ -152,7 +152,8 @@ class _Reads:
                 return wire.Hang()
             case Fault.RESET:
                 return wire.Reset()
-        return None
+            case _:
+                return None
 
     def _spoilt(
         self, strike: Strike, body: Body, headers: dict[str, str], generation_id: str | None

@@ -312,5 +312,5 @@ def _counted(fact: Fact) -> str:
             )
         case Dropped(reason):
             return f"dropped: {reason.value}"
-        case _:
+        case Discovered():
             return "discovered"

@@ -170,6 +170,8 @@ async def _received(request: Request) -> Received:
             body = gzip.decompress(body)
         case "deflate":
             body = zlib.decompress(body)
+        case _:
+            pass
     return _of(ExportTraceServiceRequest.FromString(body), dict(request.headers), body)
 
 

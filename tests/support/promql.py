@@ -63,6 +63,8 @@ def _selectors(node: promql.Expr, functions: tuple[str, ...], grouped: frozenset
                 yield from _selectors(side, functions, grouped)
         case promql.ParenExpr() | promql.UnaryExpr() | promql.SubqueryExpr():
             yield from _selectors(node.expr, functions, grouped)
+        case _:
+            pass  # numbers and text select nothing
 
 
 def _selector(

@@ -40,7 +40,6 @@ SPEED = 60.0
 FACTOR = 300
 TICK = 0.3
 """Seconds, of the machine, between two rounds of submissions."""
-RICH = 10**12
 TOKEN = "token-of-the-stage"
 PATIENCE = 240.0
 """Seconds that an alert may take to fire, and to resolve, on the slowest machine."""

@@ -93,6 +93,8 @@ def test_it_does_what_a_naive_list_does(operations: list[tuple[object, ...]]) ->
                 naive.remove(GenerationId(id))
             case ("pick", int(now)):
                 assert schedule.pick(now) == naive.pick(now)
+            case _:
+                raise AssertionError(operation)
         assert schedule.next_due() == naive.next_due()
         assert schedule.unseen_waiting == bool(naive.unseen)
         assert len(schedule) == len(naive.rates)
