@@ -17,7 +17,7 @@ Severity = Literal["critical", "warning", "info"]
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert. `lasting` is how long `expr` must hold; `summary` is a plain sentence, `description` says
-    for whom and how much; `dashboard` is where to look first."""
+    for whom and how much; `dashboard` is where to start."""
 
     name: str
     severity: Severity
@@ -237,9 +237,9 @@ ALERTS = (
         f"  / {_gauge('vivix_exporter_poll_budget_calls_per_minute')}\n  > {limits.UNSEEN_MINUTES}",
         "15m",
         "Ends of generations are seen late.",
-        "The calls allowed for {{ $labels.account }} are too few: pauses between looks are more than "
+        "The calls allowed for {{ $labels.account }} are too few: pauses between polls are more than "
         f"{limits.STRETCHED:g} times longer than wished, or new ids wait more than {limits.UNSEEN_MINUTES} "
-        "minutes for their first look.",
+        "minutes for their first poll.",
         EXPORTER,
     ),
     # Once three in a row have not come, polling is as close as without webhooks, and finds ends before they

@@ -126,7 +126,7 @@ def _figures() -> Sequence[Part]:
         figure(
             "Seen by the exporter",
             "Credits counted here, as part of what the wallets paid in the chosen range. Well below 100 %: "
-            "somebody spends whose ids are not handed over. Above: old generations were handed over, or some "
+            "somebody spends whose ids are not registered. Above: old generations were registered, or some "
             "that were paid for before the range ended in it; take a longer range.",
             "percentunit",
             now(f"sum({COUNTED} and on (job, account) {WALLET}) / sum({WALLET})"),
@@ -236,7 +236,7 @@ def _coverage() -> Sequence[Part]:
         listing(
             "Spend that the exporter did not see",
             "What each wallet paid in the chosen range, what was counted here, and the difference: credits "
-            "of generations whose ids nobody handed over. Negative, or a small part: those in flight at "
+            "of generations whose ids nobody registered. Negative, or a small part: those in flight at "
             "either end of the range. An account is left out where its cycle ended in the range.",
             {"account": "Account"},
             [
@@ -286,7 +286,7 @@ def _coverage() -> Sequence[Part]:
         listing(
             "Refunded for failures",
             "Credits that failed generations had reserved and got back, at what completed ones of the model "
-            "cost: no money, but work that users waited for in vain. The top line is the failure to mend "
+            "cost: no money, but work that users waited for in vain. The top line is the failure to fix "
             "first.",
             {"account": "Account"},
             [

@@ -1,4 +1,4 @@
-"""Is the exporter itself well: does it call as it may, see ends soon, store, trace, receive?"""
+"""Is the exporter itself healthy: does it call as it may, see ends soon, store, trace, receive?"""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def build() -> dashboard.Dashboard:
     beginning = start(
         EXPORTER,
         "Exporter",
-        "Is the exporter itself well? Look here when the other dashboards look wrong.",
+        "Is the exporter itself healthy? Start here when the other dashboards seem wrong.",
         "1h",
     )
     parts = [
@@ -96,7 +96,7 @@ def _figures() -> Sequence[Part]:
         ),
         figure(
             "Stretch",
-            "The most that pauses between looks are longer than wished, to keep within the calls allowed. 1 "
+            "The most that pauses between polls are longer than wanted, to keep within the calls allowed. 1 "
             f"is none; at {limits.STRETCHED:.0f} an alert fires: raise rate_limit_share, or set up webhooks.",
             TIMES,
             now(f"max(vivix_exporter_poll_stretch_ratio{{{ACCOUNT}}})"),
@@ -196,8 +196,8 @@ def _calls() -> Sequence[Part]:
         ),
         lines(
             "Stretch, by account",
-            "Pauses between looks against those wished. Above the dashed line ends are seen late: raise "
-            "rate_limit_share or hand over fewer old ids at once.",
+            "Pauses between polls against those wanted. Above the dashed line ends are seen late: raise "
+            "rate_limit_share or register fewer old ids at once.",
             TIMES,
             [over_time(f"max by (account) (vivix_exporter_poll_stretch_ratio{{{ACCOUNT}}})", "{{account}}")],
             steps=((limits.STRETCHED, RED),),
@@ -205,7 +205,7 @@ def _calls() -> Sequence[Part]:
         listing(
             "Accounts",
             "The standing of each account: answered, key accepted, its tier, and what it follows. A 0 in the "
-            "first two is what to mend first.",
+            "first two is what to fix first.",
             {"account": "Account", "tier": "Tier"},
             [
                 Column(
@@ -260,9 +260,9 @@ def _detection() -> Sequence[Part]:
             ],
         ),
         lines(
-            "Ids handed over, by source",
-            "Generations that the exporter was told of, by who told it first. No line while your application "
-            "submits: it does not hand its ids over.",
+            "Ids registered, by source",
+            "Generations that the exporter learnt of, by source. No line while your application "
+            "submits: it does not register its ids.",
             PER_MINUTE,
             [over_time(ask.rate("vivix_generations_discovered_total", ACCOUNT, "source", 60), "{{source}}")],
             stacked=True,
@@ -281,8 +281,8 @@ def _detection() -> Sequence[Part]:
         ),
         lines(
             "Webhooks missed, by account",
-            "Ends that a poll found although a webhook should have told. A few are the vendor's; all of "
-            f"them: the address or the way to it. {EMPTY}",
+            "Ends that a poll found although a webhook should have reported them. A few are the vendor's; "
+            f"all of them: the address or the way to it. {EMPTY}",
             PER_MINUTE,
             [
                 over_time(
@@ -320,7 +320,7 @@ def _process() -> Sequence[Part]:
         lines(
             "What is in the way",
             "Writes that failed, files of ids that cannot be read, and labels counted under 'other' because "
-            "there were too many. All at 0 when all is well; the log says more.",
+            "there were too many. All at 0 when nothing is wrong; the log says more.",
             "short",
             [
                 over_time(

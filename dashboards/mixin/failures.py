@@ -130,7 +130,7 @@ def _budget() -> Sequence[Part]:
         figure(
             "Dropped",
             "Generations no longer followed although their end was not seen: unknown to the API, another "
-            "account's, or given up. They are in no ratio. More than a few: the ids handed over are wrong.",
+            "account's, or given up. They are in no ratio. More than a few: the ids registered are wrong.",
             "short",
             now(f"sum(increase(vivix_generations_dropped_total{{{ACCOUNT}}}[$__range])) or vector(0)"),
             steps=((1, YELLOW),),
@@ -168,8 +168,8 @@ def _what() -> Sequence[Part]:
         lines(
             "Failure ratio, 30 min, by model",
             "Part that failed of each model. One model alone: take another one until its provider has "
-            "recovered. Failures that the API told without their model are left out here: they would be a "
-            "model that always fails.",
+            "recovered. Failures that the API reported without their model are left out here: they would be "
+            "a model that always fails.",
             "percentunit",
             [over_time(_ratio_of_known_models(), "{{model}}")],
             steps=FAILURE_STEPS,
@@ -187,7 +187,8 @@ def _what() -> Sequence[Part]:
         listing(
             "By model",
             "What ended of each model in the chosen range, and the part of it that failed. A high ratio of "
-            "few is chance: read both columns. 'unknown' are failures that the API told without their model.",
+            "few is chance: read both columns. 'unknown' are failures that the API reported without "
+            "their model.",
             {"model": "Model"},
             [
                 Column("Ended", f"{ask.ended('$__range', 'model')} > 0", "short", decimals=0),

@@ -7,7 +7,7 @@ FAST_BURN = 5.0
 """Failures at this multiple of the budget for an hour are worth waking somebody."""
 
 SLOW_BURN = 2.0
-"""Failures at this multiple of the budget for six hours are worth a look in the morning."""
+"""Failures at this multiple of the budget for six hours are worth a check in the morning."""
 
 LEAST_FAILURES = 10
 """Fewer failures than this in a window are chance, not news: three at night wake nobody."""
@@ -37,10 +37,10 @@ LOW_CALLS = 0.10
 """Part of the plan's calls a minute that is left at the end of each minute."""
 
 STRETCHED = 3.0
-"""Pauses between looks that are this many times longer than wished."""
+"""Pauses between polls that are this many times longer than wanted."""
 
 UNSEEN_MINUTES = 5
-"""Minutes of all the calls allowed that first looks at new ids would take."""
+"""Minutes of all the calls allowed that first polls of new ids would take."""
 
 MISSED_WEBHOOKS = 0.10
 """Part of the ends whose webhook did not come; and at least `LEAST_MISSED` of them in an hour."""

@@ -1,4 +1,4 @@
-"""Is it well right now? One page, no scrolling, read in five seconds."""
+"""Is anything wrong right now? One page, no scrolling, read in five seconds."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ def build() -> dashboard.Dashboard:
     beginning = start(
         OVERVIEW,
         "Overview",
-        "Is it well right now? Read the top row: a colour other than green says where to look next.",
+        "Is anything wrong right now? Read the top row: a colour other than green says where to look next.",
         "1h",
     )
     return board(beginning, [*_figures(), *_graphs(), *_models(), *_rest()])
@@ -136,8 +136,8 @@ def _graphs() -> Sequence[Part]:
             "In flight",
             "Generations in flight by status, and how many the plans render at once (dashed). Growing "
             "'pending' at the limit: submissions outrun the plan. Growing below it: the vendor is slow to "
-            "pick up. Where webhooks tell the ends, nobody looks in between, and 'pending' is what was seen "
-            "first.",
+            "pick up. Where webhooks report the ends, nobody polls in between, and 'pending' is what was "
+            "seen first.",
             "short",
             [
                 over_time(f"sum by (status) (vivix_generations_in_flight{{{MODEL}}})", "{{status}}"),

@@ -29,7 +29,7 @@ MODEL = f'{ACCOUNT}, model=~"$model"'
 
 SOURCE = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "vivix"
-EMPTY = "Empty when all is well."
+EMPTY = "Empty when nothing is wrong."
 """Ends the description of a panel that shows nothing while there is nothing wrong; the checks read it."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"

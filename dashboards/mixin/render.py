@@ -8,7 +8,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from mixin import cost, exporter, failures, overview
-from mixin.mend import Json, mend
+from mixin.corrections import Json, correct
 from mixin.rules import GRAFANA, RUNBOOKS, rule_file
 
 FOLDER = Path(__file__).parents[1]
@@ -19,8 +19,8 @@ RULES = "rules/vivix.yaml"
 def dashboards() -> Mapping[str, Json]:
     """Every dashboard by its uid, as Grafana imports it."""
     boards = (module.build().build() for module in (overview, failures, cost, exporter))
-    mended = [mend(json.loads(JSONEncoder().encode(board))) for board in boards]
-    return {board["uid"]: board for board in mended}
+    corrected = [correct(json.loads(JSONEncoder().encode(board))) for board in boards]
+    return {board["uid"]: board for board in corrected}
 
 
 def files(runbooks: str = RUNBOOKS, grafana: str = GRAFANA) -> Mapping[str, str]:

@@ -23,8 +23,8 @@ _OVERFLOW = (
 
 
 class Collector:
-    """Reads everything that is shown. `collect` is quick and must be called on the event loop; the families
-    that it returns belong to the caller."""
+    """What a scrape shows. `collect` must be called on the event loop; the families that it returns belong to
+    the caller."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Collector:
         return histogram
 
     def _exemplar(self, series: Series, cells: Mapping[str, int], cell: str) -> Exemplar | None:
-        """A bucket that holds nothing has none: the buckets may have changed since."""
+        """Return the exemplar of a cell that holds something; the buckets may have changed since."""
         return self._exemplars.of(series, cell) if cells.get(cell) else None
 
     def _series(self, account: AccountName, durable: Durable) -> Iterable[tuple[Series, Mapping[str, int]]]:
@@ -130,6 +130,6 @@ class Collector:
 
 
 def _without_created(metric: Metric) -> Metric:
-    """The library adds a gauge with the time of creation to each of its counters, which nobody asked for."""
+    """Return the metric without the times of creation that the library adds to its counters."""
     metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
     return metric

@@ -59,7 +59,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an account's durable series can be told from beforehand: models and reasons seen so far."""
+    """What an account's durable series can be known from beforehand: models and reasons seen so far."""
 
     models: Sequence[str]
     reasons: Iterable[str]
@@ -214,7 +214,7 @@ GAUGES = (
     ),
     Gauge(
         "vivix_exporter_poll_stretch_ratio",
-        "Factor by which pauses between looks are longer than wished, to keep within the budget; 1 is none.",
+        "Factor by which pauses between polls are longer than wanted, to keep within the budget; 1 is none.",
         (),
         _one(lambda s: s.poller.stretch()),
     ),
@@ -245,7 +245,7 @@ DURABLES = (
     ),
     Durable(
         "vivix_generation_queue_seconds",
-        "Time from creation until a look first found the generation being rendered.",
+        "Time from creation until a poll first found the generation being rendered.",
         ("model",),
         Family.QUEUE,
         _models,
@@ -268,7 +268,7 @@ DURABLES = (
     ),
     Durable(
         "vivix_generations_discovered",
-        "Generations that the exporter was told of, by who told it first.",
+        "Generations that the exporter learnt of, by source.",
         ("source",),
         Family.DISCOVERED,
         lambda _: product(Source),

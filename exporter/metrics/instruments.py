@@ -79,22 +79,22 @@ class Instruments:
         )
         self._spans_exported = Counter(
             "vivix_exporter_spans_exported",
-            "Spans that the receiver has taken.",
+            "Spans that the collector has accepted.",
             registry=registry,
         )
         self._span_export_failures = Counter(
             "vivix_exporter_span_export_failures",
-            "Attempts to deliver a batch of spans that failed; what it held is tried again.",
+            "Attempts to export a batch of spans that failed; they are tried again.",
             registry=registry,
         )
         self._spans_pending = Gauge(
             "vivix_exporter_spans_pending",
-            "Spans of generations that have ended, waiting in the state to be delivered; 0 without tracing.",
+            "Spans of generations that have ended, waiting in the state to be exported; 0 without tracing.",
             registry=registry,
         )
         self._store_errors = Counter(
             "vivix_exporter_store_errors",
-            "Writes to the state that failed; what they held is tried again.",
+            "Writes to the state that failed; they are tried again.",
             registry=registry,
         )
         self._store_seconds = Histogram(
@@ -150,22 +150,22 @@ class Instruments:
         self._webhook_deliveries.labels(account, result).inc()
 
     def expect_deliveries(self, account: AccountName, results: Iterable[str]) -> None:
-        """The account has webhooks: show zeros, so that a query sees the first of each."""
+        """Show zeros for an account with webhooks, so that a query sees the first delivery of each result."""
         self._webhook_missed.labels(account)
         for result in results:
             self._webhook_deliveries.labels(account, result)
 
     def forget(self, account: AccountName) -> None:
-        """The account is followed no longer."""
+        """Remove the series of an account that is no longer followed."""
         for instrument in self._of_accounts:
             instrument.remove_by_labels({"account": account})
 
     def config_refused(self) -> None:
-        """A configuration could not be taken up; the one in force stays."""
+        """Count a configuration that was refused; the one in force stays."""
         self._reload_successful.set(0)
 
     def config_loaded(self, at_us: int, accounts: int) -> None:
-        """A configuration with this many accounts is in force from `at_us` on."""
+        """Report that a configuration with this many accounts is in force from `at_us` on."""
         self._reload_successful.set(1)
         self._reload_success_time.set(at_us / MICROS)
         self._accounts_owned.set(accounts)
@@ -177,7 +177,7 @@ class Instruments:
         self._span_export_failures.inc()
 
     def watch_pending_spans(self, count: Callable[[], float]) -> None:
-        """Ask `count` for the spans that wait, at each scrape."""
+        """Read the number of pending spans from `count` at each scrape."""
         self._spans_pending.set_function(count)
 
     def store_write(self, seconds: float) -> None:

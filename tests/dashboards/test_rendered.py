@@ -9,7 +9,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from mixin.mend import mend
+from mixin.corrections import correct
 from mixin.render import FOLDER, dashboards, files
 from support.boards import Json
 
@@ -30,7 +30,7 @@ def test_nothing_else_is_committed_beside_them() -> None:
 def test_reading_a_dashboard_back_loses_nothing(board: Json) -> None:
     """Reading drops keys that are unknown, so a misspelt one would be missing afterwards."""
     register_default_plugins()
-    again = mend(json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(json.dumps(board))))))
+    again = correct(json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(json.dumps(board))))))
     assert again == board
 
 

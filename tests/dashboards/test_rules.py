@@ -88,7 +88,7 @@ def test_an_alert_has_a_runbook_with_its_four_parts(alert: Alert) -> None:
         "Means",
         "Look first",
         "Usually",
-        "Mend",
+        "Fix",
     ]
     [group] = yaml.safe_load(rule_file())["groups"]
     [rule] = [one for one in group["rules"] if one.get("alert") == alert.name]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[2] / "dashboards"
-EMPTY = "Empty when all is well."
+EMPTY = "Empty when nothing is wrong."
 """What the description of a panel says that may show nothing."""
 
 Json = dict[str, Any]

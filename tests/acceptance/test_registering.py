@@ -1,4 +1,4 @@
-"""The README's ways to hand over ids, run as they are written there."""
+"""The ways to register ids of the README, run as they are written there."""
 
 import asyncio
 import os
@@ -89,7 +89,7 @@ async def test_the_httpx_event_hook_never_stops_the_application(tmp_path: Path) 
         said = await done(
             sys.executable, "-c", hook + SUBMITS, env={**env, "VIVIX_EXPORTER_URL": "http://127.0.0.1:9"}
         )
-        assert "not handed over" in said
+        assert "not registered with the exporter" in said
         assert (await known(running, said.split()[-1])).status_code == 404
 
 

@@ -8,7 +8,7 @@ _VARIABLE_STRAYS = ("auto", "auto_count", "auto_min")
 _DATA_LINK_KEYS = ("title", "url", "targetBlank")
 
 
-def mend(board: Json) -> Json:
+def correct(board: Json) -> Json:
     """The dashboard as Grafana would have written it; `board` itself is changed.
 
     Panels get no id and rows all the same; links and annotations get a placement that hides them in a menu;
