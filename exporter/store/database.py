@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from exporter.clock import Clock, SystemClock
 from exporter.domain.ledger import HISTOGRAMS
 from exporter.errors import StateUnusableError, StoreError
-from exporter.store import schema
+from exporter.store import migrations, schema
 
 _BUSY_SECONDS = 5
+
+_log = structlog.get_logger("exporter.store.database")
 
 
 class Database:
@@ -26,8 +30,9 @@ class Database:
     Raises StateUnusableError where the file cannot be used, with a text that says how to mend it.
     """
 
-    def __init__(self, path: Path, *, owner: bool) -> None:
+    def __init__(self, path: Path, *, owner: bool, clock: Clock | None = None) -> None:
         self.path = path
+        self._clock = clock or SystemClock()
         self._lock: IO[str] | None = None
         if not owner and not path.exists():
             raise StateUnusableError(f"{path}: no such state file; has the exporter run with it yet?")
@@ -37,7 +42,7 @@ class Database:
                 self._lock = _lock(path)
             self.engine = _engine(path, owner=owner)
             self._reading = _engine(path, owner=False)
-            self._check(owner=owner)
+            self._prepare(owner=owner)
         except OSError as error:
             self.close()
             raise StateUnusableError(f"{path}: cannot open the state file: {error.strerror}") from error
@@ -91,31 +96,40 @@ class Database:
             self._lock.close()
             self._lock = None
 
-    def _check(self, *, owner: bool) -> None:
+    def _prepare(self, *, owner: bool) -> None:
+        """Bring the tables to today's version, where that is this process's to do."""
         with self.engine.begin() as connection:
             names = set(inspect(connection).get_table_names())
             if not names and owner:
-                schema.metadata.create_all(connection)
-                connection.execute(
-                    insert(schema.meta).values(key="schema_version", value=str(schema.VERSION))
-                )
+                migrations.create(connection)
                 return
-            if "meta" not in names:
-                raise StateUnusableError(
-                    f"{self.path}: this is a database of something else; give state.url another file"
-                )
-            version = connection.scalar(
-                select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
-            )
-        if version is None or not version.isdecimal():
+            version = migrations.version_of(connection) if "meta" in names else None
+        if version is None:
             raise StateUnusableError(
                 f"{self.path}: this is a database of something else; give state.url another file"
             )
-        if int(version) > schema.VERSION:
+        self._check(version, owner=owner)
+        for step in range(version + 1, migrations.VERSION + 1):
+            with self.engine.begin() as connection:
+                migrations.raise_to(connection, step, self._clock.now_us())
+            _log.info("the state file was upgraded", path=str(self.path), version=step)
+
+    def _check(self, version: int, *, owner: bool) -> None:
+        found = f"{self.path}: the state file has schema version {version}"
+        if version > migrations.VERSION:
             raise StateUnusableError(
-                f"{self.path}: the state file has schema version {version}, but this version of the exporter "
-                f"knows only up to {schema.VERSION}; run the newer exporter that wrote it, or give state.url "
-                "another file"
+                f"{found}, but this version of the exporter knows only up to {migrations.VERSION}; run the "
+                "newer exporter that wrote it, or give state.url another file"
+            )
+        if version < migrations.OLDEST:
+            raise StateUnusableError(
+                f"{found}, but this version of the exporter can only upgrade from {migrations.OLDEST} on; "
+                "restore a backup of it, or give state.url another file"
+            )
+        if version < migrations.VERSION and not owner:
+            raise StateUnusableError(
+                f"{found}, of an earlier version of the exporter; `vivix-exporter run` upgrades it to "
+                f"{migrations.VERSION} when it starts"
             )
 
 

@@ -1,4 +1,4 @@
-"""The tables. Nothing outside `exporter.store` sees a column."""
+"""Today's tables. Nothing outside `exporter.store` sees a column."""
 
 from sqlalchemy import (
     BigInteger,
@@ -10,10 +10,8 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
-
-VERSION = 1
-"""Of the schema; a state file of a newer one is refused."""
 
 metadata = MetaData()
 
@@ -52,6 +50,10 @@ generations = Table(
     Column("end_outputs", Integer),
     Column("end_reason", Text),
     Column("end_message", Text),
+    # When the configuration and its files ceased to name it; None while they do, or where they never did.
+    Column("unlisted_us", BigInteger),
+    # Whether a drop of it is in the totals, which a second drop must not be.
+    Column("drop_counted", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("account", "id"),
 )
 Index("generations_by_account", generations.c.account, generations.c.closed_us)
@@ -80,6 +82,16 @@ totals = Table(
     Column("cell", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "family", "labels", "cell"),
+)
+
+# The label values that have a series of their own; see `domain.labels`.
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("account", "label", "value"),
 )
 
 # Calls that were about to be made: what a restarted exporter must assume of the one before it.

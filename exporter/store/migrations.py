@@ -1,0 +1,86 @@
+"""The versions of the schema: numbered steps that bring a state of an earlier one to today's, one by one.
+
+A step is SQL that SQLite and PostgreSQL both accept. It never refers to `schema`, which describes today's
+tables only: to change them, change `schema`, add a step here, and commit a state of the last version as test
+data.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from exporter.store import schema
+
+Step = Callable[[Connection, int], None]
+"""One step, at a time in Unix microseconds."""
+
+
+def create(connection: Connection) -> None:
+    """Make the tables of today in an empty database."""
+    schema.metadata.create_all(connection)
+    connection.execute(insert(schema.meta).values(key=_KEY, value=str(VERSION)))
+
+
+def version_of(connection: Connection) -> int | None:
+    """Return the version of the schema that a state has; None where that is not a number."""
+    value = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == _KEY))
+    return int(value) if value is not None and value.isdecimal() else None
+
+
+def raise_to(connection: Connection, version: int, now_us: int) -> None:
+    """Apply the step that leads to `version`, and record that; in one transaction, which the caller began."""
+    STEPS[version](connection, now_us)
+    connection.execute(update(schema.meta).where(schema.meta.c.key == _KEY).values(value=str(version)))
+
+
+def _to_2(connection: Connection, now_us: int) -> None:
+    """Durable admissions, the time an id was unlisted, and whether its drop has been counted."""
+    connection.execute(text("ALTER TABLE generations ADD COLUMN unlisted_us BIGINT"))
+    connection.execute(text("ALTER TABLE generations ADD COLUMN drop_counted BOOLEAN NOT NULL DEFAULT false"))
+    connection.execute(text("UPDATE generations SET drop_counted = true WHERE drop_reason IS NOT NULL"))
+    # Version 1 kept the time of the drop where an end was reported after it.
+    connection.execute(
+        text(
+            "UPDATE generations SET closed_us = end_recorded_us "
+            "WHERE end_recorded_us IS NOT NULL AND drop_us IS NOT NULL"
+        )
+    )
+    # Version 1 did not keep when an id was unlisted, nor whether it ever was listed: at the latest now.
+    connection.execute(
+        text("UPDATE generations SET unlisted_us = :now_us WHERE NOT listed"), {"now_us": now_us}
+    )
+    connection.execute(
+        text(
+            "CREATE TABLE admissions (account TEXT NOT NULL, label TEXT NOT NULL, value TEXT NOT NULL, "
+            "PRIMARY KEY (account, label, value))"
+        )
+    )
+    admitted = set()
+    for row in connection.execute(text("SELECT account, family, labels FROM totals")):
+        labels = json.loads(row.labels)
+        if row.family in ("generations", "queue"):
+            admitted.add((row.account, "model", labels[0]))
+        elif row.family == "failures":
+            admitted.add((row.account, "reason", labels[1]))
+    values = [
+        {"account": account, "label": label, "value": value}
+        for account, label, value in sorted(admitted)
+        if value not in ("unknown", "other")
+    ]
+    if values:
+        connection.execute(
+            text("INSERT INTO admissions (account, label, value) VALUES (:account, :label, :value)"), values
+        )
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2})
+"""By the version that each leads to, without gaps."""
+
+OLDEST = min(STEPS) - 1
+"""The earliest version that can be brought to today's."""
+VERSION = max(STEPS)
+"""Today's version; a state of a newer one is refused."""
+
+_KEY = "schema_version"
