@@ -87,7 +87,9 @@ class Accounts:
         if leaving is not None:
             await leaving
         poller = self._poller(account, config)
-        self._ledger.load(name, await self._store.write(lambda tx: list(tx.totals(name))))
+        self._ledger.load(
+            name, *await self._store.write(lambda tx: (list(tx.totals(name)), list(tx.admissions(name))))
+        )
         await poller.follower.load()
         await poller.load()
         sources = self._sources(account, config, poller)

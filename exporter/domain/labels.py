@@ -2,6 +2,7 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Iterable
 
 from exporter.domain.values import UNKNOWN, AccountName
 
@@ -11,8 +12,7 @@ OTHER = "other"
 class LabelLimit:
     """The values of one label, first come, first served, at most `maximum` for each account.
 
-    `unknown` and `other` take no place. Safe to use from several threads: the store's thread admits values
-    while the event loop folds those in flight.
+    `unknown` and `other` need no place. Safe to use from several threads.
     """
 
     def __init__(self, maximum: int) -> None:
@@ -20,19 +20,34 @@ class LabelLimit:
         self._admitted: defaultdict[AccountName, set[str]] = defaultdict(set)
         self._lock = threading.Lock()
 
-    def admit(self, account: AccountName, value: str) -> None:
-        """Give `value` a place whatever the limit: it has a durable series already."""
-        if value not in (UNKNOWN, OTHER):
-            with self._lock:
-                self._admitted[account].add(value)
+    def load(self, account: AccountName, values: Iterable[str]) -> None:
+        """Replace the account's values, whatever the limit."""
+        with self._lock:
+            self._admitted[account] = set(values)
+
+    def admit(self, account: AccountName, values: Iterable[str]) -> None:
+        """Give values a place, whatever the limit."""
+        with self._lock:
+            self._admitted[account].update(values)
 
     def admitted(self, account: AccountName) -> list[str]:
-        """The account's values that have a place."""
+        """Return the account's values that have a place, sorted."""
         with self._lock:
-            return sorted(self._admitted[account])
+            return sorted(self._admitted.get(account, ()))
+
+    def look_up(self, account: AccountName, value: str) -> str:
+        """Return `value`, or `other` where it has no place. Takes no place."""
+        with self._lock:
+            known = value in (UNKNOWN, OTHER) or value in self._admitted.get(account, ())
+        return value if known else OTHER
+
+    def has_place(self, account: AccountName, besides: int = 0) -> bool:
+        """Return whether a place is left, were `besides` more taken."""
+        with self._lock:
+            return len(self._admitted.get(account, ())) + besides < self._maximum
 
     def fold(self, account: AccountName, value: str) -> str:
-        """`value`, or `other` where no place is left for it."""
+        """Return `value`, which takes a place, or `other` where none is left."""
         if value in (UNKNOWN, OTHER):
             return value
         with self._lock:

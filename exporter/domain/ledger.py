@@ -1,8 +1,12 @@
-"""The durable totals: which numbers each fact adds to, and their sums in memory as of the last commit.
+"""The durable totals: what each fact adds to them, and their sums in memory as of the last commit.
 
 A total is a series (account, family, label values) of cells, each an integer: a counter has one, a histogram
 one for its sum and one for each bucket. Adding integers is exact in any order, so a total is the same however
-the facts were grouped, repeated after a crash, or divided among processes.
+the facts were grouped, repeated after a crash, or divided among processes. A cell that reaches 64 bits stays
+at their largest number.
+
+The label values that have a series of their own are admitted in the transaction that first names them, and
+are as durable as the totals: a value never changes between `other` and its own series.
 """
 
 from bisect import bisect_left
@@ -17,6 +21,15 @@ from exporter.domain.values import UNKNOWN, AccountName, Discovered, Dropped, En
 VALUE = "value"
 SUM = "sum"
 INFINITE = "le=+Inf"
+LARGEST = 2**63 - 1
+"""What a cell holds at most, in memory and in the store."""
+
+
+class Label(StrEnum):
+    """The labels whose values the API names."""
+
+    MODEL = "model"
+    REASON = "reason"
 
 
 class Family(StrEnum):
@@ -47,62 +60,84 @@ class Series:
 
 @dataclass(slots=True)
 class Additions:
-    """What a group of facts adds: an amount for each series and cell, and the label values that found no
-    place, by account and label."""
+    """What a group of facts adds, none of which is negative: an amount for each series and cell, the label
+    values that were given a place, and how often one found none, by account and label."""
 
     amounts: Counter[tuple[Series, str]] = field(default_factory=Counter)
-    overflow: Counter[tuple[AccountName, str]] = field(default_factory=Counter)
+    admitted: defaultdict[tuple[AccountName, Label], set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    overflow: Counter[tuple[AccountName, Label]] = field(default_factory=Counter)
 
 
 def bucket_cell(bound_us: int) -> str:
-    """The cell of the bucket whose upper bound is `bound_us`."""
+    """Return the cell of the bucket whose upper bound is `bound_us`."""
     return f"le={bound_us}"
 
 
 class Ledger:
-    """Turns facts into additions, and holds the totals that are committed."""
+    """The committed totals and admissions, and what facts add to them."""
 
     def __init__(self, duration_bounds_us: Iterable[int], max_models: int, max_reasons: int) -> None:
         self.bounds_us = tuple(duration_bounds_us)
-        self.models = LabelLimit(max_models)
-        self.reasons = LabelLimit(max_reasons)
-        self.overflow: Counter[tuple[AccountName, str]] = Counter()
+        self.overflow: Counter[tuple[AccountName, Label]] = Counter()
+        self._limits = {Label.MODEL: LabelLimit(max_models), Label.REASON: LabelLimit(max_reasons)}
         self._totals: defaultdict[AccountName, dict[Series, dict[str, int]]] = defaultdict(dict)
 
-    def load(self, account: AccountName, cells: Iterable[tuple[Series, str, int]]) -> None:
-        """Start from what the store holds for `account`, instead of whatever was known before."""
+    def load(
+        self,
+        account: AccountName,
+        cells: Iterable[tuple[Series, str, int]],
+        admissions: Iterable[tuple[Label, str]],
+    ) -> None:
+        """Replace what is known of `account` by what the store holds."""
         self._totals.pop(account, None)
         for series, cell, amount in cells:
             self._totals[account].setdefault(series, {})[cell] = amount
-            if series.family in (Family.GENERATIONS, Family.QUEUE):
-                self.models.admit(account, series.labels[0])
-            elif series.family is Family.FAILURES:
-                self.reasons.admit(account, series.labels[1])
+        admitted = list(admissions)
+        for label, limit in self._limits.items():
+            limit.load(account, (value for of, value in admitted if of is label))
 
     def is_loaded(self, account: AccountName) -> bool:
-        """Whether the account's totals are here, and there are any."""
+        """Return whether the account's totals are loaded, and there are any."""
         return bool(self._totals.get(account))
 
-    def commit(self, additions: Additions) -> None:
-        """Add what has just been committed to the store."""
+    def commit(self, additions: Additions) -> list[Series]:
+        """Add what has just been committed to the store. Returns the series that reached the largest number
+        by it, and are exact no longer."""
+        full = []
         for (series, cell), amount in additions.amounts.items():
             cells = self._totals[series.account].setdefault(series, {})
-            cells[cell] = cells.get(cell, 0) + amount
+            before = cells.get(cell, 0)
+            cells[cell] = min(LARGEST, before + amount)
+            if before < LARGEST == cells[cell]:
+                full.append(series)
+        for (account, label), values in additions.admitted.items():
+            self._limits[label].admit(account, values)
         self.overflow.update(additions.overflow)
+        return full
 
     def known_models(self, account: AccountName) -> list[str]:
-        """The models that the account has series for, or will have once one of them ends."""
-        return self.models.admitted(account)
+        """Return the models that have series of their own."""
+        return self._limits[Label.MODEL].admitted(account)
 
     def known_reasons(self, account: AccountName) -> list[str]:
-        """The reasons that the account's generations have failed for."""
-        return self.reasons.admitted(account)
+        """Return the reasons of failures that have series of their own."""
+        return self._limits[Label.REASON].admitted(account)
+
+    def shown_model(self, account: AccountName, model: str) -> str:
+        """Return the value of the label `model` for `model`: itself, or `other`."""
+        return self._limits[Label.MODEL].look_up(account, model)
 
     def series(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
-        """The committed totals of one family."""
+        """Yield the committed totals of one family."""
         for series, cells in self._totals[account].items():
             if series.family is family:
                 yield series, cells
+
+    def admit_model(self, account: AccountName, model: str, additions: Additions) -> None:
+        """Give a model that is named for the first time a series of its own, where a place is left."""
+        self._admit(additions, account, Label.MODEL, model)
 
     def enter(self, account: AccountName, fact: Fact, additions: Additions) -> None:
         """Add to `additions` what `fact` adds to the totals."""
@@ -112,14 +147,14 @@ class Ledger:
             case Dropped(reason):
                 self._count(additions, Series(account, Family.DROPPED, (reason.value,)), 1)
             case Started(model, queue_us):
-                folded = self._fold(additions, account, "model", self.models, model)
+                folded = self._fold(additions, account, Label.MODEL, model)
                 self._observe(additions, Series(account, Family.QUEUE, (folded,)), queue_us)
             case Ended():
                 self._enter_end(account, fact, additions)
 
     def _enter_end(self, account: AccountName, ended: Ended, additions: Additions) -> None:
         end = ended.end
-        model = self._fold(additions, account, "model", self.models, ended.model)
+        model = self._fold(additions, account, Label.MODEL, ended.model)
         status = end.status.value
         self._count(additions, Series(account, Family.GENERATIONS, (model, status)), 1)
         self._count(additions, Series(account, Family.CREDITS, (model,)), end.credits_used_micro)
@@ -127,7 +162,7 @@ class Ledger:
         if end.duration_us is not None:
             self._observe(additions, Series(account, Family.DURATION, (model, status)), end.duration_us)
         if end.status is Status.FAILED:
-            reason = self._fold(additions, account, "reason", self.reasons, end.reason or UNKNOWN)
+            reason = self._fold(additions, account, Label.REASON, end.reason or UNKNOWN)
             self._count(additions, Series(account, Family.FAILURES, (model, reason)), 1)
 
     def _observe(self, additions: Additions, series: Series, amount_us: int) -> None:
@@ -140,9 +175,19 @@ class Ledger:
     def _count(additions: Additions, series: Series, amount: int) -> None:
         additions.amounts[series, VALUE] += amount
 
-    @staticmethod
-    def _fold(additions: Additions, account: AccountName, label: str, limit: LabelLimit, value: str) -> str:
-        folded = limit.fold(account, value)
+    def _fold(self, additions: Additions, account: AccountName, label: Label, value: str) -> str:
+        folded = self._admit(additions, account, label, value)
         if folded == OTHER:
             additions.overflow[account, label] += 1
         return folded
+
+    def _admit(self, additions: Additions, account: AccountName, label: Label, value: str) -> str:
+        limit = self._limits[label]
+        if limit.look_up(account, value) == value:
+            return value
+        admitted = additions.admitted[account, label]
+        if value not in admitted:
+            if not limit.has_place(account, len(admitted)):
+                return OTHER
+            admitted.add(value)
+        return value

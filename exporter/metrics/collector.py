@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.samples import Exemplar
 
 from exporter.clock import MICROS, Clock
-from exporter.domain.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Ledger, Series, bucket_cell
+from exporter.domain.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Label, Ledger, Series, bucket_cell
 from exporter.domain.values import UNKNOWN, AccountName, Status
 from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.families import DURABLES, GAUGES, Durable, Followed, Gauge, InFlight, Known, Snapshot
@@ -103,7 +103,7 @@ class Collector:
         name, text = _OVERFLOW
         family = CounterMetricFamily(name, text, labels=("account", "label"))
         for account in self._accounts:
-            for label in ("model", "reason"):
+            for label in Label:
                 family.add_metric((account, label), self._ledger.overflow[account, label])
         return family
 
@@ -120,7 +120,7 @@ class Collector:
             if status is None:
                 in_flight.unseen += 1
                 continue
-            model = self._ledger.models.fold(poller.account, generation.model or UNKNOWN)
+            model = self._ledger.shown_model(poller.account, generation.model or UNKNOWN)
             in_flight.count[model, status] += 1
             in_flight.credits[model] += (generation.credits_estimate_micro or 0) / MICROS
             since_us = generation.created_us or generation.discovered_us

@@ -133,8 +133,8 @@ class Follower:
                     await self._enter(source, [NewGeneration(id, wanted[id].traceparent) for id in ids])
                     self._listed.update(ids)
             if gone:
-                account = self.account
-                kept = await self._store.write(lambda tx: tx.unlist(account, gone))
+                account, at_us = self.account, self._clock.now_us()
+                kept = await self._store.write(lambda tx: tx.unlist(account, gone, at_us))
                 self._listed -= gone
                 for id in gone - kept:
                     self._forget(id)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
 
-from exporter.domain.ledger import Family, Series
+from exporter.domain.ledger import Family, Label, Series
 from exporter.domain.values import AccountName, Generation, GenerationId, Phase
 from exporter.store import rows
-from exporter.store.schema import generations, observations, outbox, reservations, totals
+from exporter.store.schema import admissions, generations, observations, outbox, reservations, totals
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedObservation:
-    """One line of a generation's history: when, from where, what was said and what was counted for it."""
+    """One line of a generation's history: when, from where, what was reported and what was counted for it."""
 
     at_us: int
     source: str
@@ -24,7 +24,7 @@ class LoggedObservation:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a generation stands in the list of all, newest first."""
+    """The position of a generation in the list of all, newest first."""
 
     discovered_us: int
     account: AccountName
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which generations a list is about; None is any."""
+    """The generations that a list is limited to; None is any."""
 
     account: AccountName | None = None
     phase: Phase | None = None
@@ -42,7 +42,8 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class DueSpans:
-    """A generation whose spans wait to be exported, and where its outputs are if that is to be told."""
+    """A generation whose spans wait to be exported, with the URLs of its outputs where they are to be
+    exported."""
 
     generation: Generation
     due_us: int
@@ -50,22 +51,22 @@ class DueSpans:
 
 
 class Reading:
-    """The questions, on one open transaction."""
+    """What can be asked of the state, on one open transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def find(self, account: AccountName, id: GenerationId) -> Generation | None:
-        """What the store holds of one generation."""
+        """Return a generation; None for an unknown id."""
         row = self._connection.execute(select(generations).where(one_of(account, [id]))).one_or_none()
         return None if row is None else rows.from_row(row)
 
     def accounts_of(self, id: GenerationId) -> list[AccountName]:
-        """The accounts under which an id is known."""
+        """Return the accounts that have an id."""
         return list(self._connection.scalars(select(generations.c.account).where(generations.c.id == id)))
 
     def history(self, account: AccountName, id: GenerationId) -> list[LoggedObservation]:
-        """The observations that changed something, oldest first."""
+        """Return the observations that changed something, oldest first."""
         found = self._connection.execute(
             select(observations)
             .where(observations.c.account == account, observations.c.id == id)
@@ -74,8 +75,8 @@ class Reading:
         return [LoggedObservation(row.at_us, row.source, row.said, row.counted) for row in found]
 
     def followed(self, account: AccountName) -> list[Generation]:
-        """The generations to follow, oldest discovered first: not ended, not dropped, and either still listed
-        or handed over for good."""
+        """Return the generations to follow, oldest discovered first: not ended, not dropped, and listed or
+        registered."""
         found = self._connection.execute(
             select(generations)
             .where(
@@ -88,14 +89,14 @@ class Reading:
         return [rows.from_row(row) for row in found]
 
     def listed(self, account: AccountName) -> set[GenerationId]:
-        """The ids that configuration and files listed when they were last taken up."""
+        """Return the ids that configuration and files listed when they were last applied."""
         found = self._connection.scalars(
             select(generations.c.id).where(generations.c.account == account, generations.c.listed.is_(True))
         )
         return {GenerationId(id) for id in found}
 
     def page(self, of: Filter, after: Place | None, limit: int) -> list[Generation]:
-        """Up to `limit` generations, newest discovered first, from behind `after` on."""
+        """Return up to `limit` generations, newest discovered first, that come after `after`."""
         wanted = [] if of.phase is None else [_in_phase(of.phase)]
         if of.account is not None:
             wanted.append(generations.c.account == of.account)
@@ -111,7 +112,7 @@ class Reading:
         return [rows.from_row(row) for row in found]
 
     def recent_durations(self, account: AccountName, limit: int) -> list[tuple[str, int]]:
-        """Model and duration in microseconds of the generations that ended last, oldest first."""
+        """Return model and duration in microseconds of the generations that ended last, oldest first."""
         found = self._connection.execute(
             select(generations.c.model, generations.c.end_duration_us)
             .where(
@@ -125,13 +126,18 @@ class Reading:
         return [(row.model, row.end_duration_us) for row in reversed(found.all())]
 
     def totals(self, account: AccountName) -> Iterator[tuple[Series, str, int]]:
-        """The account's durable totals."""
+        """Yield the account's durable totals."""
         for row in self._connection.execute(select(totals).where(totals.c.account == account)):
             yield Series(account, Family(row.family), tuple(json.loads(row.labels))), row.cell, row.amount
 
+    def admissions(self, account: AccountName) -> Iterator[tuple[Label, str]]:
+        """Yield the label values that have a series of their own."""
+        for row in self._connection.execute(select(admissions).where(admissions.c.account == account)):
+            yield Label(row.label), row.value
+
     def reserved_calls(self, account: AccountName, since_us: int) -> list[tuple[int, int]]:
-        """Time and number of the calls reserved after `since_us`, and of the reservation before those, which
-        may have been spent later. In order of time."""
+        """Return time and number of the calls reserved after `since_us`, and of the reservation before those,
+        which may have been spent later. In order of time."""
         of_account = reservations.c.account == account
         before = select(func.max(reservations.c.at_us)).where(of_account, reservations.c.at_us <= since_us)
         found = self._connection.execute(
@@ -142,7 +148,7 @@ class Reading:
         return [(row.at_us, row.calls) for row in found]
 
     def due_spans(self, limit: int) -> list[DueSpans]:
-        """Generations whose spans wait to be exported, by end."""
+        """Return generations whose spans wait to be exported, in order of their ends."""
         found = self._connection.execute(
             select(generations, outbox.c.due_us, outbox.c.output_urls)
             .select_from(outbox.join(generations, _WAITING))
@@ -155,7 +161,7 @@ class Reading:
         ]
 
     def count_due_spans(self) -> int:
-        """How many spans wait to be exported."""
+        """Return how many spans wait to be exported."""
         spans = case((generations.c.processing_us.is_(None), 1), else_=3)  # as Generation.spans
         waiting = select(func.sum(spans)).select_from(outbox.join(generations, _WAITING))
         return self._connection.scalar(waiting) or 0
@@ -165,7 +171,7 @@ _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == genera
 
 
 def _in_phase(phase: Phase) -> ColumnElement[bool]:
-    """The condition that `Generation.phase` is this one."""
+    """Return the condition that `Generation.phase` is this one."""
     dropped = and_(generations.c.drop_reason.is_not(None), generations.c.end_recorded_us.is_(None))
     if phase is Phase.DROPPED:
         return dropped
@@ -174,5 +180,5 @@ def _in_phase(phase: Phase) -> ColumnElement[bool]:
 
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:
-    """The condition that a row is of one of these generations."""
+    """Return the condition that a row is of one of these generations."""
     return and_(generations.c.account == account, generations.c.id.in_(ids))

@@ -1,4 +1,4 @@
-"""Between a generation and its row."""
+"""Conversion between a generation and its row."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from exporter.domain.values import (
 
 
 def to_row(generation: Generation) -> dict[str, object]:
-    """The columns of `generation`, without `listed`, which is not a property of it."""
+    """Return the columns of `generation`, without those that say where it is listed."""
     end, drop = generation.end, generation.drop
     return {
         "account": generation.account,
@@ -35,7 +35,7 @@ def to_row(generation: Generation) -> dict[str, object]:
         "processing_us": generation.processing_us,
         "processing_uncertainty_us": generation.processing_uncertainty_us,
         "polls": generation.polls,
-        "closed_us": drop.at_us if drop else end.recorded_us if end else None,
+        "closed_us": end.recorded_us if end else drop.at_us if drop else None,
         "drop_reason": drop.reason.value if drop else None,
         "drop_us": drop.at_us if drop else None,
         "end_us": end.at_us if end else None,
@@ -50,7 +50,7 @@ def to_row(generation: Generation) -> dict[str, object]:
 
 
 def from_row(row: Row[Any]) -> Generation:
-    """The generation that a row of the table holds."""
+    """Return the generation of a row."""
     status = Status(row.status) if row.status else None
     end = None
     if row.end_recorded_us is not None and status is not None:

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import structlog
+
 from exporter.clock import Clock
 from exporter.domain.ledger import Ledger
 from exporter.errors import StoreError
@@ -27,6 +29,8 @@ GROUP = 500
 """Units in one transaction, so that none waits long for its commit."""
 PRUNE_CHUNK = 500
 _PRUNE_EVERY = 3600.0
+
+_log = structlog.get_logger("exporter.store.store")
 
 
 class StoreMeter(Protocol):
@@ -114,7 +118,8 @@ class Store:
                 await self._group(self._jobs.get_nowait())
 
     async def prune(self, retention_us: Callable[[], int]) -> None:
-        """Forget generations that ended longer ago than the retention, in small steps, for ever."""
+        """Forget generations that have not been followed nor listed for as long as the retention, in small
+        steps, until cancelled."""
 
         def prune(transaction: Transaction) -> int:
             return transaction.prune(self._clock.now_us() - retention_us(), PRUNE_CHUNK)
@@ -153,7 +158,13 @@ class Store:
         loop = asyncio.get_running_loop()
         results, transaction = await loop.run_in_executor(self._thread, self._transact, jobs)
         self._meter.store_write(self._clock.monotonic() - started)
-        self._ledger.commit(transaction.additions)
+        for series in self._ledger.commit(transaction.additions):
+            _log.error(
+                "a total has reached the largest number that can be stored and stays there",
+                account=series.account,
+                metric=series.family.value,
+                labels=series.labels,
+            )
         if transaction.spans_entered:
             self.spans_pending += transaction.spans_entered
             self.spans_due.set()

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from exporter.domain import transition
-from exporter.domain.ledger import Additions, Ledger
+from exporter.domain.ledger import LARGEST, Additions, Ledger
 from exporter.domain.values import (
     AccountName,
     Discovered,
@@ -27,7 +27,7 @@ from exporter.domain.values import (
 )
 from exporter.store import rows
 from exporter.store.reading import DueSpans, Reading, one_of
-from exporter.store.schema import generations, observations, outbox, reservations, totals
+from exporter.store.schema import admissions, generations, observations, outbox, reservations, totals
 
 Item = TypeVar("Item")
 
@@ -37,8 +37,8 @@ CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What became of ids that were handed over: those never heard of before, and those that were known and
-    have neither ended nor been dropped. Of the others there is nothing more to learn."""
+    """The result of registering or listing ids: those that are new, and those known before that are still to
+    be followed. Of the others there is nothing more to learn."""
 
     new: Sequence[Generation]
     open: Sequence[Generation]
@@ -67,10 +67,10 @@ class Transaction(Reading):
         *,
         listed: bool,
     ) -> Entered:
-        """Enter the ids that the account does not have yet. `listed` ones are named by the configuration or a
-        file for as long as `unlist` does not say otherwise, the others are handed over for good.
-        Microseconds tell their order."""
+        """Enter the ids that the account does not have yet. `listed` ones are followed until `unlist`, the
+        others are registered for good. Their order is kept, by a microsecond each."""
         mark = generations.c.listed if listed else generations.c.registered
+        marked = {mark: True, generations.c.unlisted_us: None} if listed else {mark: True}
         entered: list[Generation] = []
         still_open: list[Generation] = []
         for chunk in _chunks(new):
@@ -94,9 +94,7 @@ class Transaction(Reading):
             entered.extend(candidates.values())
             if known:
                 self._connection.execute(
-                    update(generations)
-                    .where(one_of(account, list(known)), mark.is_(False))
-                    .values({mark: True})
+                    update(generations).where(one_of(account, list(known)), mark.is_(False)).values(marked)
                 )
             open_ids = [GenerationId(row.id) for row in found if row.closed_us is None]
             if open_ids:
@@ -111,7 +109,7 @@ class Transaction(Reading):
         return Entered(entered, still_open)
 
     def _join_traces(self, account: AccountName, registrations: Iterable[Generation]) -> None:
-        """A trace context that comes with a later hand-over is taken up where there was none."""
+        """Keep the trace context of a later registration where there was none."""
         for generation in registrations:
             if generation.traceparent is not None:
                 self._connection.execute(
@@ -120,12 +118,16 @@ class Transaction(Reading):
                     .values(traceparent=generation.traceparent)
                 )
 
-    def unlist(self, account: AccountName, ids: Iterable[GenerationId]) -> set[GenerationId]:
-        """The configuration and its files name these ids no more. Returns those that are followed all the
-        same, because they were handed over for good."""
+    def unlist(self, account: AccountName, ids: Iterable[GenerationId], at_us: int) -> set[GenerationId]:
+        """Mark ids as no longer listed by the configuration and its files. Returns those that are followed
+        all the same, because they are registered."""
         kept: set[GenerationId] = set()
         for chunk in _chunks(list(ids)):
-            self._connection.execute(update(generations).where(one_of(account, chunk)).values(listed=False))
+            self._connection.execute(
+                update(generations)
+                .where(one_of(account, chunk), generations.c.listed.is_(True))
+                .values(listed=False, unlisted_us=at_us)
+            )
             registered = self._connection.scalars(
                 select(generations.c.id).where(one_of(account, chunk), generations.c.registered.is_(True))
             )
@@ -135,8 +137,8 @@ class Transaction(Reading):
     def observe(
         self, account: AccountName, id: GenerationId, observation: Observation, known: Generation | None
     ) -> Transition:
-        """Apply an observation to what the store holds, which is the last word; `known` is what memory holds
-        of looks that were not written. Raises KeyError for an id that was never discovered."""
+        """Apply an observation to the stored generation; `known` is the one in memory, with the polls that
+        were not written. Raises KeyError for an unknown id."""
         stored = self.find(account, id)
         if stored is None:
             raise KeyError(id)
@@ -156,9 +158,9 @@ class Transaction(Reading):
         known: Generation | None,
         oldest_us: int,
     ) -> Transition | None:
-        """Apply an end that was pushed, adopting an id that nobody handed over. A repeat has no facts. None
-        where the id is not known and its end lies before `oldest_us`: it may have been counted and forgotten.
-        """
+        """Apply an end that a webhook reported, entering an id that was not registered. A repeated delivery
+        has no facts. None where the id is unknown and its end lies before `oldest_us`: it may have been
+        counted and forgotten."""
         if self.find(account, id) is not None:
             return self.observe(account, id, observation, known)
         if observation.completed_us is not None and observation.completed_us < oldest_us:
@@ -178,14 +180,18 @@ class Transaction(Reading):
         return after
 
     def prune(self, before_us: int, limit: int) -> int:
-        """Forget up to `limit` generations that ended, or were dropped, before `before_us`, unless a span is
-        still due for them or the configuration still names them. Returns how many went. Without tracing,
-        spans that an earlier configuration left behind go with their generations."""
+        """Forget up to `limit` generations that have been neither followed nor listed since `before_us`,
+        unless a span is still due for them. Returns how many were forgotten. Without tracing, spans that an
+        earlier configuration left behind go with their generations."""
         due = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
+        closed_us, unlisted_us = generations.c.closed_us, generations.c.unlisted_us
+        # One that ended long ago may have been listed until now, and may be listed again.
+        closed = and_(closed_us < before_us, or_(unlisted_us.is_(None), unlisted_us < before_us))
+        abandoned = and_(closed_us.is_(None), generations.c.registered.is_(False), unlisted_us < before_us)
         old = self._connection.execute(
             select(generations.c.account, generations.c.id)
             .where(
-                generations.c.closed_us < before_us,
+                or_(closed, abandoned),
                 generations.c.listed.is_(False),
                 *([~select(outbox.c.id).where(due).exists()] if self._traced else []),
             )
@@ -203,7 +209,8 @@ class Transaction(Reading):
         return len(keys)
 
     def reserve_calls(self, account: AccountName, calls: int, at_us: int, keep_us: int) -> None:
-        """Calls are about to be made, from `at_us` on. Forgets those before `keep_us`, except the last."""
+        """Record that calls are about to be made, from `at_us` on. Forgets those before `keep_us`, except the
+        last."""
         of_account = reservations.c.account == account
         last = select(func.max(reservations.c.at_us)).where(of_account).scalar_subquery()
         self._connection.execute(
@@ -213,9 +220,19 @@ class Transaction(Reading):
         )
         self._connection.execute(insert(reservations).values(account=account, at_us=at_us, calls=calls))
 
+    def return_calls(self, account: AccountName, calls: int) -> None:
+        """Record that this many calls of the account's last reservation will not be made."""
+        of_account = reservations.c.account == account
+        last = select(func.max(reservations.c.at_us)).where(of_account).scalar_subquery()
+        self._connection.execute(
+            update(reservations)
+            .where(of_account, reservations.c.at_us == last)
+            .values(calls=reservations.c.calls - calls)
+        )
+
     def mark_spans_exported(self, exported: Iterable[DueSpans]) -> None:
-        """These spans have arrived. What has become due anew meanwhile, because an end was seen after a drop,
-        stays due."""
+        """Mark spans as exported. What has become due anew meanwhile, because an end was reported after a
+        drop, stays due."""
         for one in exported:
             gone = self._connection.execute(
                 delete(outbox).where(_in_outbox(one.generation), outbox.c.due_us == one.due_us)
@@ -223,26 +240,35 @@ class Transaction(Reading):
             self.spans_entered -= gone.rowcount * one.generation.spans
 
     def flush(self) -> None:
-        """Write what the facts of this transaction add to the totals."""
+        """Write the additions of this transaction."""
         amounts = [
             {
                 "account": series.account,
                 "family": series.family.value,
                 "labels": json.dumps(series.labels),
                 "cell": cell,
-                "amount": amount,
+                "amount": min(LARGEST, amount),
             }
             for (series, cell), amount in self.additions.amounts.items()
         ]
         if amounts:
             statement = insert(totals)
+            before, more = totals.c.amount, statement.excluded.amount
+            # SQLite would go on with an inexact floating-point number, PostgreSQL refuse the write.
+            sum_ = case((before > LARGEST - more, LARGEST), else_=before + more)
             self._connection.execute(
                 statement.on_conflict_do_update(
-                    index_elements=["account", "family", "labels", "cell"],
-                    set_={"amount": totals.c.amount + statement.excluded.amount},
+                    index_elements=["account", "family", "labels", "cell"], set_={"amount": sum_}
                 ),
                 amounts,
             )
+        admitted = [
+            {"account": account, "label": label.value, "value": value}
+            for (account, label), values in self.additions.admitted.items()
+            for value in sorted(values)
+        ]
+        if admitted:
+            self._connection.execute(insert(admissions).on_conflict_do_nothing(), admitted)
 
     def _save(
         self, after: Transition, at_us: int, source: str, said: str, output_urls: Sequence[str] = ()
@@ -256,6 +282,8 @@ class Transaction(Reading):
         )
         if saved.rowcount != 1:
             raise RuntimeError(f"generation {generation.id} ended twice in one transaction")
+        if generation.model is not None:
+            self._ledger.admit_model(generation.account, generation.model, self.additions)
         for fact in after.facts:
             self._ledger.enter(generation.account, fact, self.additions)
         self._connection.execute(

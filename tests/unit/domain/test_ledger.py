@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.domain.labels import OTHER, LabelLimit
-from exporter.domain.ledger import INFINITE, SUM, VALUE, Additions, Family, Ledger, Series, bucket_cell
+from exporter.domain.ledger import INFINITE, SUM, VALUE, Additions, Family, Label, Ledger, Series, bucket_cell
 from exporter.domain.values import (
     AccountName,
     Discovered,
@@ -110,7 +110,8 @@ def test_models_beyond_the_limit_are_counted_under_other_and_nothing_is_lost() -
 
 def test_models_that_have_a_durable_series_keep_their_place_after_a_restart() -> None:
     book, additions = ledger(max_models=1), Additions()
-    book.load(STUDIO, [(Series(STUDIO, Family.GENERATIONS, ("old", "completed")), VALUE, 5)])
+    totals_then = [(Series(STUDIO, Family.GENERATIONS, ("old", "completed")), VALUE, 5)]
+    book.load(STUDIO, totals_then, [(Label.MODEL, "old")])
     for model in ("new", "old"):
         book.enter(STUDIO, ended(model), additions)
     book.commit(additions)

@@ -74,8 +74,8 @@ class Opened:
         )
 
     async def reload(self) -> None:
-        cells = await self.store.write(lambda tx: list(tx.totals(STUDIO)))
-        self.ledger.load(STUDIO, cells)
+        held = await self.store.write(lambda tx: (list(tx.totals(STUDIO)), list(tx.admissions(STUDIO))))
+        self.ledger.load(STUDIO, *held)
 
     def counters(self, family: Family) -> dict[tuple[str, ...], int]:
         return {series.labels: cells[VALUE] for series, cells in self.ledger.series(STUDIO, family)}
@@ -179,7 +179,7 @@ async def test_only_what_needs_following_is_followed_after_a_restart(open_store:
     async with open_store() as state:
         await state.store.write(discover("g", "dropped", "followed", listed=True))
         await state.store.write(discover("removed", listed=True))
-        await state.store.write(lambda tx: tx.unlist(STUDIO, [GenerationId("removed")]))
+        await state.store.write(lambda tx: tx.unlist(STUDIO, [GenerationId("removed")], 0))
         await state.store.write(observe(look(Status.COMPLETED)))
         found = await state.store.write(lambda tx: tx.find(STUDIO, GenerationId("dropped")))
         assert found is not None
@@ -322,7 +322,7 @@ async def test_without_tracing_no_span_piles_up(open_store: Open) -> None:
 async def test_an_id_that_left_the_configuration_is_no_longer_listed(open_store: Open) -> None:
     async with open_store(traced=False) as state:
         await state.store.write(discover("stays", "goes", listed=True))
-        await state.store.write(lambda tx: tx.unlist(STUDIO, [GenerationId("goes")]))
+        await state.store.write(lambda tx: tx.unlist(STUDIO, [GenerationId("goes")], 0))
         assert [g.id for g in await state.store.write(lambda tx: tx.followed(STUDIO))] == ["stays"]
         await state.store.write(discover("goes", listed=True))
         followed = await state.store.write(lambda tx: tx.followed(STUDIO))
@@ -335,7 +335,7 @@ async def test_an_id_that_was_also_handed_over_for_good_is_followed_when_it_is_l
     async with open_store(traced=False) as state:
         await state.store.write(discover("g", listed=True))
         assert await state.store.write(discover("g")) == []
-        assert await state.store.write(lambda tx: tx.unlist(STUDIO, [G])) == {G}
+        assert await state.store.write(lambda tx: tx.unlist(STUDIO, [G], 0)) == {G}
         assert [g.id for g in await state.store.write(lambda tx: tx.followed(STUDIO))] == [G]
 
 
