@@ -1,22 +1,20 @@
-"""One database: opened, locked against a second process, and brought to the schema of this version."""
+"""One SQLite database: opened, and upgraded to the schema of this version."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, inspect, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from exporter.clock import Clock, SystemClock
 from exporter.domain.ledger import HISTOGRAMS
 from exporter.errors import StateUnusableError, StoreError
-from exporter.store import migrations, schema
+from exporter.store import files, migrations, schema
 
 _BUSY_SECONDS = 5
 
@@ -24,25 +22,27 @@ _log = structlog.get_logger("exporter.store.database")
 
 
 class Database:
-    """A SQLite file in WAL mode. `owner` takes it for writing, which one process at a time may do; without
-    it the file is only read, also while its owner runs.
+    """A SQLite file in WAL mode. Its one `owner` writes it; without that the file is only read, also while
+    its owner runs.
 
-    Raises StateUnusableError where the file cannot be used, with a text that says how to mend it.
+    Raises StateUnusableError where the file cannot be used, with a text that says how to fix it.
     """
 
     def __init__(self, path: Path, *, owner: bool, clock: Clock | None = None) -> None:
-        self.path = path
+        self.path = path = files.resolve(path)
         self._clock = clock or SystemClock()
         self._lock: IO[str] | None = None
-        if not owner and not path.exists():
-            raise StateUnusableError(f"{path}: no such state file; has the exporter run with it yet?")
         try:
             if owner:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = _lock(path)
+                self._lock = files.claim(path)
+            elif not path.exists():
+                raise StateUnusableError(f"{path}: no such state file; has the exporter run with it yet?")
             self.engine = _engine(path, owner=owner)
             self._reading = _engine(path, owner=False)
             self._prepare(owner=owner)
+            if owner:
+                # Only now it is known to be ours.
+                files.make_private(path)
         except OSError as error:
             self.close()
             raise StateUnusableError(f"{path}: cannot open the state file: {error.strerror}") from error
@@ -55,7 +55,7 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """One transaction: committed on leaving, undone on an exception. Raises StoreError."""
+        """Begin a transaction: committed on leaving, rolled back on an exception. Raises StoreError."""
         try:
             with self.engine.begin() as connection:
                 yield connection
@@ -64,7 +64,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One transaction that only reads, beside one that writes. Raises StoreError."""
+        """Begin a transaction that only reads, beside one that writes. Raises StoreError."""
         try:
             with self._reading.begin() as connection:
                 yield connection
@@ -72,7 +72,7 @@ class Database:
             raise StoreError(f"{self.path}: {_cause(error)}") from error
 
     def restart_histograms(self, bounds_us: tuple[int, ...]) -> bool:
-        """Forget the histograms if they were made with other buckets; says whether it did."""
+        """Forget the histograms if they were made with other buckets. Returns whether it did."""
         wanted = json.dumps(bounds_us)
         with self.begin() as connection:
             kept = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "bounds_us"))
@@ -89,7 +89,7 @@ class Database:
         return True
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
+        """Close the file and release its lock."""
         if hasattr(self, "engine"):
             self.engine.dispose()
         if self._lock is not None:
@@ -133,30 +133,10 @@ class Database:
             )
 
 
-def _lock(path: Path) -> IO[str]:
-    """Hold `<path>.lock` for as long as the process lives; the system lets go of it even after a kill."""
-    lock = Path(f"{path}.lock").open("a+", encoding="ascii")  # noqa: SIM115 - open for the process's life
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip()
-        lock.close()
-        by = f" (process {holder})" if holder.isdecimal() else ""
-        raise StateUnusableError(
-            f"{path}: the state file is in use by another exporter{by}; stop that one, or give state.url "
-            "another file"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
-
-
 def _engine(path: Path, *, owner: bool) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", poolclass=None if owner else NullPool)
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=None if owner else NullPool)
 
-    # The driver's own idea of transactions starts them too late for a read that precedes a write.
+    # The driver on its own begins a transaction only at the first write, too late for a read before it.
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None
@@ -178,6 +158,6 @@ def _engine(path: Path, *, owner: bool) -> Engine:
 
 
 def _cause(error: SQLAlchemyError) -> str:
-    """What the driver said, without the statement and its values."""
+    """Return the driver's message, without the statement and its values."""
     original = getattr(error, "orig", None)
     return str(original if original is not None else error).splitlines()[0]
