@@ -5,6 +5,7 @@ Every decision about errors is taken here, from the kind of the error alone.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
@@ -29,6 +30,8 @@ ASSUMED_CALLS_PER_MINUTE = 240
 """The smallest plan's, until the API has told this one's."""
 RESERVATIONS = 10
 """Parts in which a minute's calls are reserved in the store."""
+RETURN_WITHIN = 2.0
+"""Seconds that a stop waits for the unspent part of a reservation to be returned."""
 KEY_EVERY = 2.0
 """Seconds between two looks at where the key comes from."""
 
@@ -151,6 +154,7 @@ class Poller:
         finally:
             self._heartbeat.end(loop)
             await self._client.retire()
+            await self._return_calls()
 
     def _wanted(self, now: float) -> Due | Literal["poll"] | None:
         """What to call for now, were there a slot in the budget."""
@@ -182,6 +186,15 @@ class Poller:
             await self._clock.sleep(1.0)
         else:
             self._reserved = calls
+
+    async def _return_calls(self) -> None:
+        """Let the next process make the calls that were reserved and not made."""
+        account, calls, self._reserved = self.account, self._reserved, 0
+        if calls:
+            # A store that cannot write must not hold up the stop.
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(RETURN_WITHIN):
+                    await self._store.write(lambda tx: tx.return_calls(account, calls))
 
     def _next_turn(self, now: float) -> float:
         """When to go round again, unless woken before."""
