@@ -6,9 +6,21 @@ intervals are measured with because it never goes backwards.
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 MICROS = 1_000_000
+
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
+
+
+def iso8601(at_us: int) -> str:
+    """Return Unix microseconds as ISO 8601 in UTC with milliseconds; a time beyond the year 9999, or before
+    the year 1, as the end of that."""
+    seconds, micros = divmod(at_us, MICROS)
+    within = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
+    moment = datetime.fromtimestamp(within, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat(timespec='seconds')}.{micros // 1_000:03d}Z"
 
 
 class Clock(Protocol):

@@ -1,12 +1,11 @@
-"""From a generation's id to its trace, so that anyone who has the one finds the other."""
+"""The trace of a generation, derived from its id, so that anyone who has the one finds the other."""
 
 import hashlib
 import re
 from dataclasses import dataclass
 
-from exporter.domain.values import GenerationId
+from exporter.domain.values import GenerationId, is_uuid
 
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
@@ -20,7 +19,7 @@ class TraceParent:
 
 
 def parse_traceparent(text: str) -> TraceParent | None:
-    """The header `traceparent` of W3C Trace Context (section 3.2), or None where it is not a valid one."""
+    """Parse the header `traceparent` of W3C Trace Context (section 3.2); None where it is not a valid one."""
     match = _TRACEPARENT.fullmatch(text)
     if match is None:
         return None
@@ -32,13 +31,13 @@ def parse_traceparent(text: str) -> TraceParent | None:
 
 
 def trace_id(id: GenerationId, traceparent: str | None = None) -> str:
-    """32 hexadecimal digits: the caller's trace id where its `traceparent` was handed over, the id's own 128
-    bits where it is a UUID, the first 16 bytes of SHA-256 of `vivix-generation:<id>` otherwise (the contract,
-    section Traces)."""
+    """Return 32 hexadecimal digits: the caller's trace id where its `traceparent` was registered, the id's
+    own 128 bits where it is a UUID, the first 16 bytes of SHA-256 of `vivix-generation:<id>` otherwise (the
+    contract, section Traces)."""
     parent = parse_traceparent(traceparent) if traceparent else None
     if parent is not None:
         return parent.trace_id
-    digits = id.replace("-", "").lower() if _UUID.fullmatch(id) else ""
+    digits = id.replace("-", "").lower() if is_uuid(id) else ""
     # An all-zero trace id is invalid by W3C Trace Context.
     if digits.strip("0"):
         return digits

@@ -1,9 +1,10 @@
-"""The nouns: what a generation is, what a look at it says, and what follows from that.
+"""The nouns: a generation, an observation of one, and what follows from that.
 
 Times are Unix microseconds and durations microseconds (suffix `_us`); credits are millionths of a credit
 (suffix `_micro`). Integers, so that sums are exact in whatever order they are added.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
@@ -17,16 +18,32 @@ MAX_ID = 256
 UNKNOWN = "unknown"
 """The value of `model` and `reason` while the API has not named them."""
 
+EARLIEST_US, LATEST_US = 946_684_800_000_000, 7_258_118_400_000_000
+"""2000-01-01 and 2200-01-01: a time of the API outside of them is as good as missing."""
+MAX_DURATION_US = 3_650 * 86_400_000_000
+"""Ten years; a longer duration is as good as missing. A time of the API plus or minus one can be shown as a
+date and exported in nanoseconds, and the sum of 29,000 fits 64 bits."""
+MAX_CREDITS_MICRO = 10**15
+"""A thousand million credits for one generation; the sum of 9,000 such amounts fits 64 bits."""
+
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+def is_uuid(id: str) -> bool:
+    """Return whether `id` has the shape of a UUID (RFC 9562, section 4)."""
+    return _UUID.fullmatch(id) is not None
+
 
 def check_generation_id(value: object) -> GenerationId:
-    """`value` as an id that can be asked for. Raises ValueError."""
+    """Return `value` as an id that the API can be asked for: a UUID in lower case, so that it is one
+    generation however its letters are written, any other text as it is. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("expected the id of a generation as text; put it in quotes")
     if not value or len(value) > MAX_ID or not value.isprintable() or any(c.isspace() for c in value):
         raise ValueError(f"expected the id of a generation: 1 to {MAX_ID} characters without white space")
     if value in (".", ".."):
         raise ValueError(f"{value!r} cannot be the id of a generation")
-    return GenerationId(value)
+    return GenerationId(value.lower() if is_uuid(value) else value)
 
 
 class Status(StrEnum):
@@ -43,7 +60,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """How far a generation has come, as the exporter knows it."""
+    """The progress of a generation, as the exporter knows it."""
 
     UNSEEN = "unseen"
     """The API has not answered for it yet."""
@@ -63,7 +80,7 @@ class Via(StrEnum):
 
 
 class Source(StrEnum):
-    """Who told the exporter about a generation first."""
+    """Where a generation was first heard of."""
 
     CONFIG = "config"
     FILE = "file"
@@ -81,10 +98,10 @@ class DropReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one look, or one delivery, said about one generation at `at_us`.
+    """What one poll, or one delivery, reported about one generation at `at_us`.
 
-    `status` is None where the API named one that its documentation does not list; `status_text` is what it
-    said. Every other field is None where the answer lacked it or made no sense.
+    `status` is None where the API named one that its documentation does not list; `status_text` is the name.
+    Every other field is None where the answer lacked it or made no sense.
     """
 
     at_us: int
@@ -102,12 +119,12 @@ class Observation:
     reason: str | None = None
     message: str | None = None
     output_urls: tuple[str, ...] = field(default=(), repr=False)
-    """Whoever reads one can fetch the picture: stored and told only where that is configured."""
+    """Whoever reads one can fetch the picture: stored and exported only where that is configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a generation ended. `at_us` is the API's time of the end, `recorded_us` the exporter's."""
+    """The end of a generation. `at_us` is the API's time of it, `recorded_us` the exporter's."""
 
     status: Status
     at_us: int
@@ -122,7 +139,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """When and why following ended without an end."""
+    """The moment and the reason that following stopped without an end."""
 
     reason: DropReason
     at_us: int
@@ -130,7 +147,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class NewGeneration:
-    """An id that was handed over, with the caller's trace context (W3C `traceparent`) where it gave one."""
+    """An id that was registered or listed, with the caller's trace context (W3C `traceparent`) if any."""
 
     id: GenerationId
     traceparent: str | None = None
@@ -138,7 +155,7 @@ class NewGeneration:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """How many of the ids that were registered were new, and how many were known already."""
+    """The numbers of registered ids that were new, and that were known already."""
 
     new: int
     known: int
@@ -148,7 +165,7 @@ class Registered:
 class Generation:
     """Everything known about one generation of one account.
 
-    `status` is None until the API has answered for it, and what it last said while in flight.
+    `status` is None until the API has answered for it, then the last one reported.
     `processing_us` is the API's age at the first answer that said processing, as a time;
     `processing_uncertainty_us` is how long before that the last other answer was.
     """
@@ -172,19 +189,19 @@ class Generation:
 
     @property
     def followed(self) -> bool:
-        """Whether it still needs looking at."""
+        """Whether it still needs polling."""
         return self.end is None and self.drop is None
 
     @property
     def phase(self) -> Phase:
-        """How far it has come."""
+        """Its progress, as the exporter knows it."""
         if self.drop is not None and self.end is None:
             return Phase.DROPPED
         return Phase.UNSEEN if self.status is None else Phase(self.status.value)
 
     @property
     def ended_us(self) -> int | None:
-        """When it ended, as precisely as the API tells, or was dropped; None while it is followed."""
+        """When it ended, as precisely as the API reports, or was dropped; None while it is followed."""
         if self.end is None:
             return self.drop.at_us if self.drop is not None else None
         # `duration_ms` is more precise than the whole seconds of `completed_at`.
@@ -194,20 +211,20 @@ class Generation:
 
     @property
     def spans(self) -> int:
-        """How many spans its trace has: its own, and two for its parts where their border was seen."""
+        """The number of spans of its trace: the root, and two children where their border was seen."""
         return 1 if self.processing_us is None else 3
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """A generation the exporter had not heard of."""
+    """A generation that the exporter did not know."""
 
     source: Source
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Rendering was seen to have begun; `queue_us` after creation."""
+    """The first sight of rendering, `queue_us` after creation."""
 
     model: str
     queue_us: int
@@ -215,21 +232,26 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A generation ended, seen for the first time."""
+    """The end of a generation, seen for the first time.
+
+    `refunded_micro` is what a failure was reported to have been charged: the API refunds failures, so it is
+    no part of the credits used.
+    """
 
     model: str
     end: End
+    refunded_micro: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A generation is given up."""
+    """A generation is no longer followed although its end was not seen."""
 
     reason: DropReason
 
 
 Fact = Discovered | Started | Ended | Dropped
-"""What happened, once; the durable metrics are sums over facts."""
+"""An event, recorded once; the durable metrics are sums over facts."""
 
 
 @dataclass(frozen=True, slots=True)

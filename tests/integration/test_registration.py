@@ -12,12 +12,15 @@ import httpx
 import pytest
 
 from exporter.clock import ScaledClock, SystemClock
+from exporter.commands.explain import explain
+from exporter.config import load_config
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
 from exporter.simulator.models import BY_SLUG, MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
+from exporter.store import Database
 from support.running import Running, exporter, until, write_config
 
 TOKEN = "let-me-register"
@@ -214,6 +217,27 @@ async def test_ids_are_told_from_paths(tmp_path: Path) -> None:
         )
         assert answer.json()["id"] == odd
         assert (await at.get("/nobody")).status_code == 404
+
+
+async def test_a_uuid_is_one_generation_however_its_letters_are_written(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        id = at.submit()
+        assert (await at.register(id.upper(), id)).json() == {"new": 1, "known": 0}
+        assert (await at.register(id, id.upper(), "Abc", "abc")).json() == {"new": 2, "known": 1}
+        await until(lambda: at.running.app.followed()["studio"] <= 2, "the end is seen")
+        written = [(await at.get(f"/{text}")).json() for text in (id, id.upper())]
+        listed = (await at.get("")).json()["generations"]
+        page = await at.running.scrape()
+    assert written[0] == written[1]
+    assert written[0]["id"] == id
+    assert [one["id"] for one in listed] == ["abc", "Abc", id]
+    assert page.sum("vivix_generations_total") == 1
+    config = load_config(tmp_path / "config.yaml")
+    with closing(Database(config.state_path, owner=False)) as database:
+        explained = [explain(database, text) for text in (id.upper(), id, "no id")]
+    assert explained[0] == explained[1]
+    assert explained[0][0].endswith(id)
+    assert explained[2] == []
 
 
 async def test_many_may_register_at_once(tmp_path: Path) -> None:

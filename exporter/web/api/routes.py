@@ -1,4 +1,4 @@
-"""The handlers of the JSON API."""
+"""The handlers of our HTTP API."""
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,15 @@ from starlette.routing import Route
 
 from exporter.config import RotatingSecrets
 from exporter.domain.transition import with_polls_of
-from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase, Registered
+from exporter.domain.values import (
+    AccountName,
+    Generation,
+    GenerationId,
+    NewGeneration,
+    Phase,
+    Registered,
+    check_generation_id,
+)
 from exporter.errors import StoreError
 from exporter.store import Store
 from exporter.store.reading import Filter, LoggedObservation, Reading
@@ -42,19 +50,19 @@ _log = structlog.get_logger("exporter.web.api")
 
 
 class Intake(Protocol):
-    """Where registrations go, and what is known of generations beyond what is stored."""
+    """The receiver of registrations, and of what memory knows beyond the store."""
 
     async def register(self, registrations: Mapping[AccountName, Sequence[NewGeneration]]) -> Registered:
         """Store ids to be followed: all, or none where StoreError is raised."""
         ...
 
     def find(self, account: AccountName, id: GenerationId) -> Generation | None:
-        """What memory holds of a generation that is followed."""
+        """Return what memory holds of a generation that is followed."""
         ...
 
 
 class Api:
-    """`token` gives the secrets of which one must be brought to register ids; None is: nobody may."""
+    """The endpoints under `/api/v1`."""
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class Api:
         is_ready: Callable[[], bool],
         token: Callable[[], RotatingSecrets | None],
     ) -> None:
+        """`token` returns the secrets of which a registration must bear one; None disables registration."""
         self._intake = intake
         self._store = store
         self._accounts = accounts
@@ -139,7 +148,11 @@ class Api:
         )
 
     async def _show(self, request: Request) -> Response:
-        id, wanted = GenerationId(request.path_params["id"]), request.query_params.get("account")
+        wanted = request.query_params.get("account")
+        try:
+            id = check_generation_id(request.path_params["id"])
+        except ValueError as error:
+            return _wrong(HTTPStatus.NOT_FOUND, str(error))
 
         def find(reading: Reading) -> tuple[Generation, list[LoggedObservation]] | None:
             for account in reading.accounts_of(id):
@@ -154,14 +167,14 @@ class Api:
             _log.error("cannot show a generation", error=str(error))
             return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
         if found is None:
-            return _wrong(HTTPStatus.NOT_FOUND, "no generation of this id was handed over")
+            return _wrong(HTTPStatus.NOT_FOUND, "no generation of this id is registered")
         generation, history = found
         body: Json = shown(self._latest(generation))
         body["observations"] = [shown_observation(line) for line in history]
         return JSONResponse(body)
 
     def _latest(self, stored: Generation) -> Generation:
-        """With the looks that changed nothing, which only memory knows of."""
+        """Add the polls that changed nothing, which only memory knows of."""
         known = self._intake.find(stored.account, stored.id)
         return stored if known is None else with_polls_of(stored, known)
 

@@ -1,15 +1,14 @@
-"""Between JSON and values: what the API takes and what it shows."""
+"""Between JSON and values: what our HTTP API takes and what it shows."""
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
-from exporter.clock import MICROS
+from exporter.clock import MICROS, iso8601
 from exporter.domain.traceid import parse_traceparent, trace_id
 from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, check_generation_id
 from exporter.store.reading import LoggedObservation, Place
@@ -21,7 +20,7 @@ Json = dict[str, object]
 
 
 class BadRequestError(Exception):
-    """A request that makes no sense; the text says what is wrong with it and where."""
+    """A request that cannot be served; the text says what is wrong with it and where."""
 
 
 class TooManyIdsError(Exception):
@@ -51,7 +50,7 @@ class _Registration(_Shape):
 
 
 class _Count(BaseModel):
-    """Just enough of a registration to count its ids, before each is looked at."""
+    """Just enough of a registration to count its ids, before each is checked."""
 
     generations: Annotated[list[object], Field(max_length=MAX_IDS)]
 
@@ -59,7 +58,7 @@ class _Count(BaseModel):
 def parse_registration(
     body: bytes, accounts: Mapping[AccountName, object]
 ) -> dict[AccountName, list[NewGeneration]]:
-    """The ids that the body hands over, by account. Without a name, the only account is meant. Raises
+    """Return the ids that the body registers, by account. Without a name, the only account is meant. Raises
     BadRequestError and TooManyIdsError."""
     try:
         _Count.model_validate_json(body)
@@ -96,13 +95,13 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 
 def cursor_of(generation: Generation) -> str:
-    """Where the list goes on behind this generation, as a text that means nothing to others."""
+    """Return the place in the list behind this generation, as an opaque text."""
     place = [generation.discovered_us, generation.account, generation.id]
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
 def parse_cursor(text: str) -> Place:
-    """The place that a cursor means. Raises BadRequestError."""
+    """Return the place that a cursor means. Raises BadRequestError."""
     try:
         padded = text + "=" * (-len(text) % 4)
         discovered_us, account, id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -116,7 +115,7 @@ def parse_cursor(text: str) -> Place:
 
 
 def shown(generation: Generation) -> Json:
-    """One generation as the API shows it: null where nothing is known. Never an output URL."""
+    """Return one generation as JSON: null where nothing is known. Never an output URL."""
     end = generation.end
     return {
         "id": generation.id,
@@ -140,7 +139,7 @@ def shown(generation: Generation) -> Json:
 
 
 def shown_observation(line: LoggedObservation) -> Json:
-    """One observation that changed something."""
+    """Return one observation that changed something, as JSON."""
     return {
         "at": _time(line.at_us),
         "source": line.source,
@@ -154,9 +153,4 @@ def _credits(micro: int | None) -> float | None:
 
 
 def _time(at_us: int | None) -> str | None:
-    """ISO 8601 with milliseconds, in UTC."""
-    if at_us is None:
-        return None
-    return datetime.fromtimestamp(at_us // MICROS, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{at_us % MICROS // 1_000:03d}Z"
-    )
+    return None if at_us is None else iso8601(at_us)
