@@ -1,4 +1,4 @@
-"""Every rule about statuses: from a generation and an observation to what is then known and what happened.
+"""Every rule about statuses: from a generation and an observation to what is then known, and the facts.
 
 Pure: no I/O and no clock. A poll and a webhook go through the same function.
 """
@@ -6,6 +6,7 @@ Pure: no I/O and no clock. A poll and a webhook go through the same function.
 from dataclasses import replace
 
 from exporter.domain.values import (
+    MAX_DURATION_US,
     UNKNOWN,
     Discovered,
     Drop,
@@ -13,7 +14,6 @@ from exporter.domain.values import (
     DropReason,
     End,
     Ended,
-    Fact,
     Generation,
     Observation,
     Started,
@@ -24,12 +24,12 @@ from exporter.domain.values import (
 
 
 def discover(generation: Generation) -> Transition:
-    """The transition by which a new generation enters."""
+    """Enter a new generation."""
     return Transition(generation, (Discovered(generation.source),))
 
 
 def observe(generation: Generation, observation: Observation) -> Transition:
-    """What `observation` makes of `generation`.
+    """Apply `observation` to `generation`.
 
     A generation ends once: a repeat of an end, and whatever arrives after it, changes nothing. A drop ends
     the following, not the generation: an end that is reported after it still counts. An answer older than
@@ -38,11 +38,11 @@ def observe(generation: Generation, observation: Observation) -> Transition:
     if generation.end is not None:
         return Transition(generation)
     if observation.status is not None and observation.status.ended:
-        return _end(_looked(generation, observation), observation, observation.status)
+        return _end(_observed(generation, observation), observation, observation.status)
     stale = generation.observed_us is not None and observation.at_us < generation.observed_us
     if stale or not generation.followed:
         return Transition(generation)
-    return _in_flight(_looked(generation, observation), observation)
+    return _in_flight(_observed(generation, observation), observation)
 
 
 def drop(generation: Generation, reason: DropReason, at_us: int) -> Transition:
@@ -53,14 +53,14 @@ def drop(generation: Generation, reason: DropReason, at_us: int) -> Transition:
 
 
 def is_material(before: Generation, after: Generation) -> bool:
-    """Whether `after` says more than that another look was taken, and so is worth a write."""
+    """Return whether `after` differs in more than that another poll was made, and so is worth a write."""
     return _without_polls(before) != _without_polls(after)
 
 
 def with_polls_of(generation: Generation, other: Generation) -> Generation:
-    """`generation` with the looks that `other` remembers, where those are more.
+    """Return `generation` with the polls that `other` remembers, where those are more.
 
-    Looks that changed nothing are not written, so memory knows more of them than the store.
+    Polls that changed nothing are not written, so memory knows more of them than the store.
     """
     return replace(
         generation,
@@ -74,8 +74,8 @@ def _without_polls(generation: Generation) -> Generation:
     return replace(generation, polls=0, observed_us=None, pending_us=None)
 
 
-def _looked(generation: Generation, observation: Observation) -> Generation:
-    """The generation with everything that observations of every status have in common."""
+def _observed(generation: Generation, observation: Observation) -> Generation:
+    """Apply what observations of every status have in common."""
     return replace(
         generation,
         model=observation.model or generation.model,
@@ -86,7 +86,7 @@ def _looked(generation: Generation, observation: Observation) -> Generation:
 
 
 def _in_flight(generation: Generation, observation: Observation) -> Transition:
-    # An undocumented status is in flight, and never an end: what the API said before it still holds.
+    # An undocumented status is in flight, and never an end: what the API reported before it still holds.
     status = observation.status or generation.status or Status.PENDING
     estimate = observation.credits_estimate_micro
     generation = replace(
@@ -120,45 +120,52 @@ def _end(generation: Generation, observation: Observation, status: Status) -> Tr
         # A webhook has no created_at, but its duration is exact.
         created_us = completed_us - duration_us
     failed = status is Status.FAILED
+    charged_micro = observation.credits_used_micro or 0
     end = End(
         status=status,
         at_us=completed_us,
         recorded_us=observation.at_us,
         via=observation.via,
         duration_us=_duration_us(observation, created_us),
-        credits_used_micro=observation.credits_used_micro or 0,
+        # "Failed jobs refund the credit charge automatically" (status endpoint), whatever the answer names.
+        credits_used_micro=0 if failed else charged_micro,
         outputs=0 if failed else observation.outputs or 0,
         reason=(observation.reason or UNKNOWN) if failed else None,
         message=observation.message if failed else None,
     )
     ended = replace(generation, status=status, created_us=created_us, end=end)
-    facts: tuple[Fact, ...] = (Ended(ended.model or UNKNOWN, end),)
-    return Transition(ended, facts)
+    fact = Ended(ended.model or UNKNOWN, end, refunded_micro=charged_micro if failed else 0)
+    return Transition(ended, (fact,))
 
 
 def _duration_us(observation: Observation, created_us: int | None) -> int | None:
-    """How long it took, or None where nothing tells.
+    """Return how long it took, or None where that is not known.
 
     `duration_ms` is more precise than the whole seconds of the timestamps. The status endpoint gives none for
-    a failure, which then lasted as long as its timestamps say.
+    a failure, which then lasted from one timestamp to the other.
     """
     if observation.duration_us is not None:
         return observation.duration_us
     if observation.completed_us is None or created_us is None:
         return None
-    # Clocks that disagree must not make a histogram's sum go down.
-    return max(0, observation.completed_us - created_us)
+    return _bounded(observation.completed_us - created_us)
 
 
 def _age_us(generation: Generation, observation: Observation) -> int | None:
-    """The generation's age at the observation: the API's own word first, since clocks may disagree."""
+    """Return the generation's age at the observation: the API's own first, since clocks may disagree."""
     if observation.elapsed_us is not None:
         return observation.elapsed_us
     if generation.created_us is None:
         return None
-    return max(0, observation.at_us - generation.created_us)
+    return _bounded(observation.at_us - generation.created_us)
+
+
+def _bounded(duration_us: int) -> int | None:
+    """Return a difference of two times as a duration: clocks that disagree must not make a histogram's sum go
+    down, and what exceeds all durations is none."""
+    return max(0, duration_us) if duration_us <= MAX_DURATION_US else None
 
 
 def _latest(first: int | None, second: int | None) -> int | None:
-    """The later of two times, as far as they are known."""
+    """Return the later of two times, as far as they are known."""
     return max((time for time in (first, second) if time is not None), default=None)

@@ -90,6 +90,7 @@ class Follower:
         self._listing = asyncio.Lock()
         self._order = 0
         self._strange: set[str] = set()
+        self._refund_logged = False
 
     @property
     def generations(self) -> Iterable[Generation]:
@@ -275,6 +276,17 @@ class Follower:
             duration=None if end.duration_us is None else end.duration_us / MICROS,
             credits=end.credits_used_micro / MICROS,
         )
+
+        if fact.refunded_micro and not self._refund_logged:
+            self._refund_logged = True
+            _log.warning(
+                "the API charged credits for a failed generation; failures are refunded and count none "
+                "(logged once for this account)",
+                account=self.account,
+                id=generation.id,
+                trace_id=trace_id(generation.id, generation.traceparent),
+                charged=fact.refunded_micro / MICROS,
+            )
 
     def _schedule(self, followed: _Followed, stretch: float) -> None:
         id, model = followed.generation.id, followed.generation.model

@@ -11,7 +11,17 @@ from datetime import UTC, datetime
 from typing import cast
 
 from exporter.clock import MICROS
-from exporter.domain.values import GenerationId, Observation, Status, Via, check_generation_id
+from exporter.domain.values import (
+    EARLIEST_US,
+    LATEST_US,
+    MAX_CREDITS_MICRO,
+    MAX_DURATION_US,
+    GenerationId,
+    Observation,
+    Status,
+    Via,
+    check_generation_id,
+)
 
 MAX_TEXT = 128
 """Characters of a model's or reason's name; what is longer is no name."""
@@ -20,8 +30,8 @@ MAX_MESSAGE = 500
 MAX_URL, MAX_URLS = 2_048, 100
 """Characters of an output's URL, and how many of a generation are kept."""
 
-_MAX_CREDITS = 1e12
-_MAX_MILLIS = 1e12  # some 30 years
+_MAX_WALLET = 1e12
+"""Credits of an account, either way."""
 
 Json = Mapping[str, object]
 
@@ -67,7 +77,7 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observat
     """The answer of the status endpoint, received at `at_us`. Raises PayloadError without a status, or with
     the id of another generation than the one `asked` for."""
     named = payload.get("generation_id")
-    if isinstance(named, str) and named != asked:
+    if isinstance(named, str) and not _names(named, asked):
         raise PayloadError("the answer is about another generation")
     status_text = _text(payload.get("status"))
     if status_text is None:
@@ -125,9 +135,9 @@ def parse_plan(payload: Json) -> Plan:
     rate_limit = cast(Json, limits) if isinstance(limits, dict) else {}
     plan = Plan(
         tier=_text(payload.get("tier")),
-        balance=_number(payload.get("balance"), -_MAX_CREDITS, _MAX_CREDITS),
-        spent=_number(payload.get("spent_this_cycle"), 0, _MAX_CREDITS),
-        granted=_number(payload.get("granted_this_cycle"), 0, _MAX_CREDITS),
+        balance=_number(payload.get("balance"), -_MAX_WALLET, _MAX_WALLET),
+        spent=_number(payload.get("spent_this_cycle"), 0, _MAX_WALLET),
+        granted=_number(payload.get("granted_this_cycle"), 0, _MAX_WALLET),
         cycle_resets_us=parse_time(payload.get("cycle_resets_at")),
         calls_per_minute=_whole(rate_limit.get("calls_per_minute")),
         concurrent_jobs=_whole(rate_limit.get("concurrent_jobs")),
@@ -152,7 +162,8 @@ def parse_models(payload: Json) -> tuple[Model, ...]:
 
 
 def parse_time(value: object) -> int | None:
-    """ISO 8601 to Unix microseconds; a time without an offset is UTC, as the API's are."""
+    """Parse ISO 8601 to Unix microseconds; a time without an offset is UTC, as the API's are. None where it
+    is no time, or one that cannot be meant."""
     if not isinstance(value, str):
         return None
     try:
@@ -163,7 +174,7 @@ def parse_time(value: object) -> int | None:
     except (ValueError, OverflowError):
         return None
     micros = (seconds.days * 86_400 + seconds.seconds) * MICROS + seconds.microseconds
-    return micros if micros >= 0 else None
+    return micros if EARLIEST_US <= micros < LATEST_US else None
 
 
 def parse_message(value: object) -> str | None:
@@ -173,6 +184,13 @@ def parse_message(value: object) -> str | None:
     # JSON can hold half a character (a lone surrogate), which nobody else takes.
     text = value.encode(errors="replace").decode()
     return " ".join(text.split())[:MAX_MESSAGE] or None
+
+
+def _names(text: str, id: GenerationId) -> bool:
+    try:
+        return check_generation_id(text) == id
+    except ValueError:
+        return False
 
 
 def _status(text: str) -> Status | None:
@@ -218,12 +236,12 @@ def _whole(value: object) -> int | None:
 
 
 def _duration(value: object) -> int | None:
-    millis = _number(value, 0, _MAX_MILLIS)
+    millis = _number(value, 0, MAX_DURATION_US / 1_000)
     return None if millis is None else round(millis * 1_000)
 
 
 def _credits(value: object) -> int | None:
-    number = _number(value, 0, _MAX_CREDITS)
+    number = _number(value, 0, MAX_CREDITS_MICRO / MICROS)
     return None if number is None else round(number * MICROS)
 
 

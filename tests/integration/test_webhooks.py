@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from exporter.clock import SystemClock
 from exporter.simulator.api import SimulatedApi
@@ -107,6 +108,21 @@ async def post(running: Running, body: bytes, headers: dict[str, str], account: 
     return answer.status_code
 
 
+async def test_a_failure_that_was_charged_counts_no_credits_and_the_log_says_so_once(tmp_path: Path) -> None:
+    async with quiet(tmp_path) as running:
+        with capture_logs() as log:
+            for id in ("one", "two"):
+                body = delivery(generation_id=id, status="failed", error_code="PROVIDER_ERROR")
+                assert await post(running, body, signed(body)) == 204
+        known = (await running.http.get(f"{running.url}/api/v1/generations/one")).json()
+        page = await running.scrape()
+    assert known["credits_used"] == 0
+    assert page.sum("vivix_credits_used_total") == 0
+    assert page.sum("vivix_generation_failures_total") == 2
+    [said] = [line for line in log if "refunded" in line["event"]]
+    assert (said["account"], said["id"], said["charged"]) == ("studio", "one", 12)
+
+
 async def test_an_id_that_nobody_handed_over_is_adopted_with_its_time_of_creation(tmp_path: Path) -> None:
     async with quiet(tmp_path) as running:
         body = delivery(generation_id="abc123")
@@ -183,7 +199,7 @@ async def test_what_is_no_end_is_counted_as_what_it_is(
 async def test_a_very_old_end_of_an_unknown_id_may_have_been_counted_before(tmp_path: Path) -> None:
     async with quiet(tmp_path) as running:
         body = delivery(completed_at="1926-05-12T18:23:45.123Z")
-        early = delivery(completed_at="1971-05-12T18:23:45.123Z")
+        early = delivery(completed_at="2001-05-12T18:23:45.123Z")
         assert await post(running, body, signed(body)) == 204
         running.app._config.state.__dict__["retention"] = 1
         assert await post(running, early, signed(early)) == 204

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from exporter.domain import transition
 from exporter.domain.values import (
+    MAX_DURATION_US,
     AccountName,
     Dropped,
     DropReason,
@@ -92,6 +93,26 @@ def end_of(facts: list[object]) -> Ended:
 def test_a_failure_keeps_the_model_seen_while_it_ran() -> None:
     _, facts = after(look(2, Status.PROCESSING, model="grok"), failure(5))
     assert end_of(facts).model == "grok"
+
+
+def test_a_failure_costs_nothing_whatever_it_was_charged() -> None:
+    for via in Via:
+        charged = replace(failure(5), credits_used_micro=12 * S, via=via)
+        _, facts = after(charged)
+        assert end_of(facts).end.credits_used_micro == 0
+        assert end_of(facts).refunded_micro == 12 * S
+
+
+def test_a_completed_one_is_not_refunded() -> None:
+    _, facts = after(look(20, Status.COMPLETED, credits_used_micro=211 * S))
+    assert (end_of(facts).end.credits_used_micro, end_of(facts).refunded_micro) == (211 * S, 0)
+
+
+def test_timestamps_further_apart_than_any_duration_give_none() -> None:
+    _, facts = after(failure(MAX_DURATION_US / S + 1))
+    assert end_of(facts).end.duration_us is None
+    generation, facts = after(look(MAX_DURATION_US / S + 1, Status.PROCESSING))
+    assert (generation.status, facts) == (Status.PROCESSING, [])
 
 
 def test_a_failure_never_seen_before_has_an_unknown_model() -> None:

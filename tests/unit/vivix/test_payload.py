@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.domain.values import GenerationId, Observation, Status, Via
+from exporter.domain.values import GenerationId, Observation, Status, Via, check_generation_id
 from exporter.vivix.payload import (
     Json,
     Model,
@@ -108,6 +108,18 @@ def test_an_answer_about_another_generation_is_refused() -> None:
         parse({**COMPLETED, "generation_id": "someone-else"})
 
 
+@pytest.mark.parametrize("asked", [ID, GenerationId(ID.upper())])
+def test_an_answer_may_write_the_letters_of_a_uuid_otherwise_than_the_question(asked: GenerationId) -> None:
+    for named in (ID, ID.upper()):
+        seen = parse_generation({**COMPLETED, "generation_id": named}, check_generation_id(asked), at_us=7)
+        assert seen.status is Status.COMPLETED
+
+
+def test_an_id_of_another_shape_is_compared_letter_by_letter() -> None:
+    with pytest.raises(PayloadError, match="another generation"):
+        parse_generation({**COMPLETED, "generation_id": "ABC123"}, GenerationId("abc123"), at_us=7)
+
+
 def test_an_undocumented_status_is_kept_as_text() -> None:
     seen = parse({**PROCESSING, "status": "moderating"})
     assert (seen.status, seen.status_text) == (None, "moderating")
@@ -124,6 +136,19 @@ def test_a_damaged_field_never_takes_the_others_along(field: str, value: object)
         assert damaged.duration_us == whole.duration_us
     if field != "credits_used":
         assert damaged.credits_used_micro == whole.credits_used_micro
+
+
+@pytest.mark.parametrize("field", ["duration_ms", "elapsed_ms"])
+def test_no_duration_is_longer_than_ten_years(field: str) -> None:
+    years = 3_650 * 86_400_000
+    seen = [parse({**COMPLETED, "elapsed_ms": 0, field: millis}) for millis in (years, years + 1)]
+    durations = [one.duration_us if field == "duration_ms" else one.elapsed_us for one in seen]
+    assert durations == [years * 1_000, None]
+
+
+def test_no_generation_costs_more_than_a_thousand_million_credits() -> None:
+    seen = [parse({**COMPLETED, "credits_used": credits}) for credits in (10**9, 10**9 + 1)]
+    assert [one.credits_used_micro for one in seen] == [10**15, None]
 
 
 def test_numbers_written_as_text_are_numbers() -> None:
@@ -192,6 +217,11 @@ def test_the_documented_delivery_of_a_completed_one() -> None:
     )
 
 
+def test_a_delivery_names_a_uuid_in_lower_case_whatever_its_letters() -> None:
+    id, _ = parse_delivery({**DELIVERED, "generation_id": ID.upper()}, at_us=7)
+    assert id == ID
+
+
 def test_the_documented_delivery_of_a_failed_one() -> None:
     failed: Json = {
         **DELIVERED,
@@ -235,7 +265,12 @@ def test_whatever_a_delivery_holds_it_is_an_end_or_refused(payload: Json) -> Non
         ("2026-05-10T14:34:56+02:00", CREATED_US),
         ("2026-05-10T12:34:56.123Z", CREATED_US + 123_000),
         ("2026-05-10T12:34:56.123456789Z", CREATED_US + 123_456),
+        ("2000-01-01T00:00:00Z", 946_684_800_000_000),
+        ("1999-12-31T23:59:59Z", None),
         ("1969-12-31T23:59:59Z", None),
+        ("2199-12-31T23:59:59Z", 7_258_118_399_000_000),
+        ("2200-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59Z", None),
         ("0001-01-01T00:00:00+23:00", None),
         ("yesterday", None),
         ("", None),
