@@ -46,10 +46,18 @@ def observe(generation: Generation, observation: Observation) -> Transition:
 
 
 def drop(generation: Generation, reason: DropReason, at_us: int) -> Transition:
-    """Stop following `generation`, once."""
+    """Stop following `generation`. It is counted as dropped once, however often it is reopened."""
     if not generation.followed:
         return Transition(generation)
-    return Transition(replace(generation, drop=Drop(reason, at_us)), (Dropped(reason),))
+    facts = (Dropped(reason),) if generation.reopened_us is None else ()
+    return Transition(replace(generation, drop=Drop(reason, at_us)), facts)
+
+
+def reopen(generation: Generation, at_us: int) -> Transition:
+    """Follow `generation` again after a drop. An end is final."""
+    if generation.end is not None or generation.drop is None:
+        return Transition(generation)
+    return Transition(replace(generation, drop=None, reopened_us=at_us))
 
 
 def is_material(before: Generation, after: Generation) -> bool:

@@ -167,7 +167,8 @@ class Generation:
 
     `status` is None until the API has answered for it, then the last one reported.
     `processing_us` is the API's age at the first answer that said processing, as a time;
-    `processing_uncertainty_us` is how long before that the last other answer was.
+    `processing_uncertainty_us` is how long before that the last other answer was. `reopened_us` is when it
+    was last registered again after a drop; None where it never was.
     """
 
     account: AccountName
@@ -186,6 +187,12 @@ class Generation:
     traceparent: str | None = None
     end: End | None = None
     drop: Drop | None = None
+    reopened_us: int | None = None
+
+    @property
+    def followed_since_us(self) -> int:
+        """When following it began, the last time."""
+        return self.discovered_us if self.reopened_us is None else self.reopened_us
 
     @property
     def followed(self) -> bool:

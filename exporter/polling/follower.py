@@ -15,6 +15,7 @@ from exporter.domain import transition
 from exporter.domain.traceid import trace_id
 from exporter.domain.values import (
     AccountName,
+    Drop,
     DropReason,
     Ended,
     Generation,
@@ -110,6 +111,13 @@ class Follower:
         since_us = followed.generation.created_us or followed.generation.discovered_us
         return max(0.0, (self._clock.now_us() - since_us) / MICROS)
 
+    def age_to_give_up(self, id: GenerationId) -> float:
+        """Return the seconds that count towards giving it up: its age, or those since it was reopened."""
+        reopened_us = self._followed[id].generation.reopened_us
+        if reopened_us is None:
+            return self.age(id)
+        return max(0.0, (self._clock.now_us() - reopened_us) / MICROS)
+
     async def load(self) -> None:
         """Take up what the store holds for the account. Raises StoreError."""
         account = self.account
@@ -184,7 +192,7 @@ class Follower:
         """Stop following, and count that. Raises StoreError, after which nothing has changed."""
         generation, at_us = self._followed[id].generation, self._clock.now_us()
         after = await self._store.write(lambda tx: tx.drop(generation, reason, at_us, said))
-        if after.facts:
+        if after.generation.drop == Drop(reason, at_us):
             _log.warning(
                 "generation dropped",
                 account=self.account,
@@ -201,7 +209,7 @@ class Follower:
         followed, now_us = self._followed[id], self._clock.now_us()
         if followed.missing_since_us is None:
             seen = followed.generation.status is not None
-            followed.missing_since_us = now_us if seen else followed.generation.discovered_us
+            followed.missing_since_us = now_us if seen else followed.generation.followed_since_us
         return now_us - followed.missing_since_us
 
     def poll_soon(self, id: GenerationId) -> None:
@@ -260,7 +268,7 @@ class Follower:
         if end.duration_us is not None:
             self.cadence.learn(generation.model, end.duration_us / MICROS)
         # What a webhook brought was not followed before, whatever two clocks make of its times.
-        if generation.source is not Source.WEBHOOK and generation.discovered_us < end.at_us:
+        if generation.source is not Source.WEBHOOK and generation.followed_since_us < end.at_us:
             lag_us = max(0, end.recorded_us - end.at_us)
             self._meter.detected(self.account, end.via, lag_us / MICROS)
             if self.webhook_trust.configured and end.via is Via.POLL and lag_us > PATIENCE_US:

@@ -287,7 +287,7 @@ class Poller:
                 follower.ask_again(id)
 
     def _is_too_old(self, id: GenerationId) -> bool:
-        return self.follower.age(id) * MICROS >= self._terms.give_up_after_us
+        return self.follower.age_to_give_up(id) * MICROS >= self._terms.give_up_after_us
 
     def _answered(self, reply: Reply[Any]) -> None:
         self._recovered()

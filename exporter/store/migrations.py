@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Connection, insert, select, text, update
 
+from exporter.domain.values import is_uuid
 from exporter.store import schema
 
 Step = Callable[[Connection, int], None]
@@ -36,10 +37,9 @@ def raise_to(connection: Connection, version: int, now_us: int) -> None:
 
 
 def _to_2(connection: Connection, now_us: int) -> None:
-    """Durable admissions, the time an id was unlisted, and whether its drop has been counted."""
+    """Durable admissions, the times an id was unlisted and reopened, and UUIDs in lower case."""
     connection.execute(text("ALTER TABLE generations ADD COLUMN unlisted_us BIGINT"))
-    connection.execute(text("ALTER TABLE generations ADD COLUMN drop_counted BOOLEAN NOT NULL DEFAULT false"))
-    connection.execute(text("UPDATE generations SET drop_counted = true WHERE drop_reason IS NOT NULL"))
+    connection.execute(text("ALTER TABLE generations ADD COLUMN reopened_us BIGINT"))
     # Version 1 kept the time of the drop where an end was reported after it.
     connection.execute(
         text(
@@ -57,6 +57,7 @@ def _to_2(connection: Connection, now_us: int) -> None:
             "PRIMARY KEY (account, label, value))"
         )
     )
+    _lower_uuids(connection)
     admitted = set()
     for row in connection.execute(text("SELECT account, family, labels FROM totals")):
         labels = json.loads(row.labels)
@@ -73,6 +74,32 @@ def _to_2(connection: Connection, now_us: int) -> None:
         connection.execute(
             text("INSERT INTO admissions (account, label, value) VALUES (:account, :label, :value)"), values
         )
+
+
+def _lower_uuids(connection: Connection) -> None:
+    """Version 1 kept the letters of a UUID as they were written, so that one generation may have two rows.
+    The one that has ended, and so is counted, stays."""
+    found = connection.execute(
+        text("SELECT account, id, end_recorded_us FROM generations WHERE id <> lower(id) ORDER BY id")
+    ).all()
+    for row in found:
+        if not is_uuid(row.id):
+            continue
+        key = {"account": row.account, "id": row.id, "lower": row.id.lower()}
+        twin = connection.execute(
+            text("SELECT end_recorded_us FROM generations WHERE account = :account AND id = :lower"), key
+        ).one_or_none()
+        if twin is not None:
+            kept = twin.end_recorded_us is not None or row.end_recorded_us is None
+            gone = row.id if kept else row.id.lower()
+            for table in ("observations", "outbox", "generations"):
+                connection.execute(
+                    text(f"DELETE FROM {table} WHERE account = :account AND id = :gone"), key | {"gone": gone}
+                )
+        for table in ("observations", "outbox", "generations"):
+            connection.execute(
+                text(f"UPDATE {table} SET id = :lower WHERE account = :account AND id = :id"), key
+            )
 
 
 STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2})

@@ -97,7 +97,7 @@ class Reading:
 
     def page(self, of: Filter, after: Place | None, limit: int) -> list[Generation]:
         """Return up to `limit` generations, newest discovered first, that come after `after`."""
-        wanted = [] if of.phase is None else [_in_phase(of.phase)]
+        wanted = [] if of.phase is None else [in_phase(of.phase)]
         if of.account is not None:
             wanted.append(generations.c.account == of.account)
         if of.model is not None:
@@ -170,7 +170,7 @@ class Reading:
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 
 
-def _in_phase(phase: Phase) -> ColumnElement[bool]:
+def in_phase(phase: Phase) -> ColumnElement[bool]:
     """Return the condition that `Generation.phase` is this one."""
     dropped = and_(generations.c.drop_reason.is_not(None), generations.c.end_recorded_us.is_(None))
     if phase is Phase.DROPPED:

@@ -38,6 +38,7 @@ def to_row(generation: Generation) -> dict[str, object]:
         "closed_us": end.recorded_us if end else drop.at_us if drop else None,
         "drop_reason": drop.reason.value if drop else None,
         "drop_us": drop.at_us if drop else None,
+        "reopened_us": generation.reopened_us,
         "end_us": end.at_us if end else None,
         "end_recorded_us": end.recorded_us if end else None,
         "end_via": end.via.value if end else None,
@@ -82,4 +83,5 @@ def from_row(row: Row[Any]) -> Generation:
         traceparent=row.traceparent,
         end=end,
         drop=Drop(DropReason(row.drop_reason), row.drop_us) if row.drop_reason else None,
+        reopened_us=row.reopened_us,
     )

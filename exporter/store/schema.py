@@ -10,7 +10,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    text,
 )
 
 metadata = MetaData()
@@ -52,8 +51,8 @@ generations = Table(
     Column("end_message", Text),
     # When the configuration and its files ceased to name it; None while they do, or where they never did.
     Column("unlisted_us", BigInteger),
-    # Whether a drop of it is in the totals, which a second drop must not be.
-    Column("drop_counted", Boolean, nullable=False, server_default=text("false")),
+    # When it was last registered again after a drop, which is in the totals: a second one must not be.
+    Column("reopened_us", BigInteger),
     PrimaryKeyConstraint("account", "id"),
 )
 Index("generations_by_account", generations.c.account, generations.c.closed_us)

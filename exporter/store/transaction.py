@@ -21,12 +21,13 @@ from exporter.domain.values import (
     GenerationId,
     NewGeneration,
     Observation,
+    Phase,
     Source,
     Started,
     Transition,
 )
 from exporter.store import rows
-from exporter.store.reading import DueSpans, Reading, one_of
+from exporter.store.reading import DueSpans, Reading, in_phase, one_of
 from exporter.store.schema import admissions, generations, observations, outbox, reservations, totals
 
 Item = TypeVar("Item")
@@ -80,7 +81,12 @@ class Transaction(Reading):
                 candidates.setdefault(item.id, one)
             # Nobody else writes between the question and the insertion: the transaction holds the lock.
             found = self._connection.execute(
-                select(generations.c.id, generations.c.closed_us).where(one_of(account, list(candidates)))
+                select(
+                    generations.c.id,
+                    generations.c.closed_us,
+                    mark.label("marked"),
+                    in_phase(Phase.DROPPED).label("dropped"),
+                ).where(one_of(account, list(candidates)))
             ).all()
             known = {GenerationId(row.id): candidates.pop(GenerationId(row.id)) for row in found}
             if candidates:
@@ -96,7 +102,11 @@ class Transaction(Reading):
                 self._connection.execute(
                     update(generations).where(one_of(account, list(known)), mark.is_(False)).values(marked)
                 )
-            open_ids = [GenerationId(row.id) for row in found if row.closed_us is None]
+            # A registration, or a list that names an id anew, asks to follow it; a list read again does not.
+            again = {row.id for row in found if row.dropped and not (listed and row.marked)}
+            for id in again:
+                self._reopen(account, id, source, at_us)
+            open_ids = [GenerationId(row.id) for row in found if row.closed_us is None or row.id in again]
             if open_ids:
                 self._join_traces(account, [known[id] for id in open_ids])
                 still_open.extend(
@@ -117,6 +127,16 @@ class Transaction(Reading):
                     .where(one_of(account, [generation.id]), generations.c.traceparent.is_(None))
                     .values(traceparent=generation.traceparent)
                 )
+
+    def _reopen(self, account: AccountName, id: GenerationId, source: Source, at_us: int) -> None:
+        """Follow a dropped generation again."""
+        stored = self.find(account, id)
+        assert stored is not None, "it was found in this transaction"
+        said = "registered again" if source is Source.API else "listed again"
+        self._save(transition.reopen(stored, at_us), at_us, source.value, said)
+        # The span of its drop may wait; a later one will replace it.
+        gone = self._connection.execute(delete(outbox).where(_in_outbox(stored)))
+        self.spans_entered -= gone.rowcount * stored.spans
 
     def unlist(self, account: AccountName, ids: Iterable[GenerationId], at_us: int) -> set[GenerationId]:
         """Mark ids as no longer listed by the configuration and its files. Returns those that are followed
@@ -175,7 +195,7 @@ class Transaction(Reading):
         if stored is None:
             return Transition(generation)
         after = transition.drop(transition.with_polls_of(stored, generation), reason, at_us)
-        if after.facts:
+        if stored.followed:
             self._save(after, at_us, "poll", said)
         return after
 
@@ -296,8 +316,7 @@ class Transaction(Reading):
                 counted="; ".join(map(_counted, after.facts)),
             )
         )
-        closed = any(isinstance(fact, Ended | Dropped) for fact in after.facts)
-        if self._traced and closed and generation.created_us is not None:
+        if self._traced and not generation.followed and generation.created_us is not None:
             self._enter_spans(generation, output_urls)
 
     def _enter_spans(self, generation: Generation, output_urls: Sequence[str]) -> None:

@@ -131,7 +131,12 @@ async def test_an_absurd_answer_is_counted_and_shown_over_http_and_by_explain(tm
 
     vendor = Starlette(routes=[Route("/api/v1/generations/{id}", answer)])
     async with serve(vendor) as address:
-        account = {"name": "studio", "base_url": address.url, "api_key": "k" * 41, "generations": ["absurd"]}
+        account: dict[str, object] = {
+            "name": "studio",
+            "base_url": address.url,
+            "api_key": "k" * 41,
+            "generations": ["absurd"],
+        }
         path = write_config(tmp_path, [account])
         async with exporter(path) as running:
             await until(lambda: not any(running.app.followed().values()), "the end is seen")

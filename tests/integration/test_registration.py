@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from exporter.clock import ScaledClock, SystemClock
+from exporter.clock import MICROS, ScaledClock, SystemClock
 from exporter.commands.explain import explain
 from exporter.config import load_config
+from exporter.domain.values import AccountName, GenerationId
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -21,6 +22,7 @@ from exporter.simulator.models import BY_SLUG, MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from exporter.store import Database
+from exporter.store.reading import Reading
 from support.running import Running, exporter, until, write_config
 
 TOKEN = "let-me-register"
@@ -51,12 +53,19 @@ class Scene:
     async def get(self, path: str, **params: str | int) -> httpx.Response:
         return await self.running.http.get(f"{self.running.url}/api/v1/generations{path}", params=params)
 
+    async def becomes(self, id: str, status: str) -> dict[str, object]:
+        """Return what is known of a generation once it has this status."""
+        async with asyncio.timeout(60):
+            while (known := (await self.get(f"/{id}")).json())["status"] != status:
+                await asyncio.sleep(0.01)
+        return dict(known)
+
     async def all_end(self) -> None:
         await until(lambda: not any(self.running.app.followed().values()), "every end is seen")
 
 
 @asynccontextmanager
-async def scene(folder: Path, *, registration: bool = True) -> AsyncIterator[Scene]:
+async def scene(folder: Path, *, registration: bool = True, **polling: str) -> AsyncIterator[Scene]:
     clock = ScaledClock(60.0, SystemClock().now_us())
     accounts = [SimulatedAccount(name, f"vvx_live_{name:0<32}", "ultimate") for name in ("studio", "shop")]
     api = SimulatedApi(World(5, accounts, failure_ratio=0.2), clock)
@@ -66,7 +75,7 @@ async def scene(folder: Path, *, registration: bool = True) -> AsyncIterator[Sce
         configured: list[dict[str, object]] = [
             {"name": account.name, "api_key": account.key, "base_url": address.url} for account in accounts
         ]
-        path = write_config(folder, configured, web=web)
+        path = write_config(folder, configured, web=web, polling=polling)
         async with exporter(path, clock) as running:
             yield Scene(api, running, folder, clock)
 
@@ -219,12 +228,127 @@ async def test_ids_are_told_from_paths(tmp_path: Path) -> None:
         assert (await at.get("/nobody")).status_code == 404
 
 
+async def test_an_id_registered_again_after_it_was_not_found_is_followed_and_counted_once(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, not_found_grace="2s") as at:
+        assert (await at.register("early")).json() == {"new": 1, "known": 0}
+        assert (await at.becomes("early", "dropped"))["reason"] == "not_found"
+        # Neither for the API nor for the totals does a second time in vain make a difference.
+        assert (await at.register("early")).json() == {"new": 0, "known": 1}
+        await at.becomes("early", "dropped")
+        now_us = at.clock.now_us()
+        at.api.world.add_ended("studio", MODELS[0], "early", now_us - 60 * MICROS, 9 * MICROS, now_us)
+        assert (await at.register("early")).json() == {"new": 0, "known": 1}
+        known = await at.becomes("early", "completed")
+        page = await at.running.scrape()
+    assert known["reason"] is None
+    assert page.of("vivix_generations_dropped_total")["studio", "not_found"] == 1
+    assert page.sum("vivix_generations_dropped_total") == 1
+    assert page.sum("vivix_generations_discovered_total") == 1
+    assert page.sum("vivix_generations_total") == 1
+    assert page.sum("vivix_exporter_detection_lag_seconds_count") == 0
+
+
+async def test_an_id_registered_again_has_its_grace_anew(tmp_path: Path) -> None:
+    async with scene(tmp_path, not_found_grace="30s") as at:
+        await at.register("late")
+        await at.becomes("late", "dropped")
+        await at.register("late")
+        await at.becomes("late", "unseen")
+        now_us = at.clock.now_us()
+        at.api.world.add_ended("studio", MODELS[0], "late", now_us, 0, now_us)
+        await at.becomes("late", "completed")
+
+
+async def test_an_id_registered_again_after_it_was_given_up_is_followed_to_its_end(tmp_path: Path) -> None:
+    async with scene(tmp_path, give_up_after="1s") as at:
+        id = at.submit()
+        await at.register(id)
+        assert (await at.becomes(id, "dropped"))["reason"] == "gave_up"
+        while (status := (await at.get(f"/{id}")).json()["status"]) == "dropped":
+            await at.register(id)
+        assert status in ("pending", "processing", "completed", "failed", "unseen")
+        while (await at.get(f"/{id}")).json()["status"] not in ("completed", "failed"):
+            await at.register(id)
+        page = await at.running.scrape()
+    assert page.sum("vivix_generations_dropped_total", reason="gave_up") == 1
+    assert page.sum("vivix_generations_total") == 1
+
+
+async def test_a_restart_with_the_same_list_reopens_nothing_and_an_id_listed_anew_is_followed_again(
+    tmp_path: Path,
+) -> None:
+    clock = ScaledClock(60.0, SystemClock().now_us())
+    account = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}", "ultimate")
+    api = SimulatedApi(World(5, [account]), clock)
+    ids = tmp_path / "ids.txt"
+    ids.write_text("gone\n")
+
+    async def history(running: Running, length: int) -> list[str]:
+        async with asyncio.timeout(60):
+            while True:
+                answer = await running.http.get(f"{running.url}/api/v1/generations/gone")
+                said = [line["said"] for line in answer.json()["observations"]]
+                if len(said) >= length:
+                    return said
+                await asyncio.sleep(0.01)
+
+    async with serve(create_app(api)) as address:
+        configured: dict[str, object] = {
+            "name": "studio",
+            "api_key": account.key,
+            "base_url": address.url,
+            "generation_files": ["ids.txt"],
+        }
+        path = write_config(tmp_path, [configured], polling={"not_found_grace": "1s"})
+        async with exporter(path, clock) as running:
+            assert await history(running, 1) == ["NOT_FOUND"]
+        async with exporter(path, clock) as running:
+            assert not any(running.app.followed().values())
+            assert await history(running, 1) == ["NOT_FOUND"]
+            ids.write_text("another\n")
+            # A file that has just been written lists what it did, too, until it has settled.
+            await until(lambda: listed(path) == {"another"}, "only another id is listed")
+            ids.write_text("gone\n")
+            assert await history(running, 3) == ["NOT_FOUND", "listed again", "NOT_FOUND"]
+            page = await running.scrape()
+    # The other one is dropped too, sooner or later.
+    assert page.of("vivix_generations_dropped_total")["studio", "not_found"] <= 2
+    assert page.sum("vivix_generations_discovered_total") == 2
+
+
+async def test_an_id_of_another_account_that_is_registered_again_is_asked_for_again(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        id = at.submit("shop")
+        await at.register(id, account="studio")
+        first = await at.becomes(id, "dropped")
+        await at.register(id, account="studio")
+        while (again := await at.becomes(id, "dropped"))["polls"] == first["polls"]:
+            await asyncio.sleep(0.01)
+            if len(again["observations"]) > 2:  # type: ignore[arg-type]
+                break
+        page = await at.running.scrape()
+    said = [line["said"] for line in again["observations"]]  # type: ignore[attr-defined]
+    assert said == ["NOT_YOURS", "registered again", "NOT_YOURS"]
+    assert page.sum("vivix_generations_dropped_total") == 1
+
+
+def listed(config: Path) -> set[GenerationId]:
+    """The ids that the state holds as listed."""
+    with (
+        closing(Database(load_config(config).state_path, owner=False)) as database,
+        database.read() as connection,
+    ):
+        return Reading(connection).listed(AccountName("studio"))
+
+
 async def test_a_uuid_is_one_generation_however_its_letters_are_written(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         id = at.submit()
         assert (await at.register(id.upper(), id)).json() == {"new": 1, "known": 0}
         assert (await at.register(id, id.upper(), "Abc", "abc")).json() == {"new": 2, "known": 1}
-        await until(lambda: at.running.app.followed()["studio"] <= 2, "the end is seen")
+        await until(lambda: at.running.app.followed()[AccountName("studio")] <= 2, "the end is seen")
         written = [(await at.get(f"/{text}")).json() for text in (id, id.upper())]
         listed = (await at.get("")).json()["generations"]
         page = await at.running.scrape()

@@ -9,12 +9,14 @@ from exporter.domain import transition
 from exporter.domain.values import (
     MAX_DURATION_US,
     AccountName,
+    Drop,
     Dropped,
     DropReason,
     Ended,
     Generation,
     GenerationId,
     Observation,
+    Phase,
     Source,
     Started,
     Status,
@@ -240,6 +242,37 @@ def test_a_drop_happens_once() -> None:
     assert second.facts == ()
 
 
+def test_a_reopened_one_is_followed_again_and_its_end_counts() -> None:
+    seen, _ = after(look(2, Status.PENDING))
+    dropped = transition.drop(seen, DropReason.GAVE_UP, CREATED + 9 * S).generation
+    reopened = transition.reopen(dropped, CREATED + 20 * S)
+    assert reopened.facts == ()
+    assert reopened.generation.followed
+    assert reopened.generation.phase is Phase.PENDING
+    assert (reopened.generation.discovered_us, reopened.generation.followed_since_us) == (
+        CREATED,
+        CREATED + 20 * S,
+    )
+    assert end_of(list(transition.observe(reopened.generation, failure(30)).facts)).model == "m"
+
+
+def test_a_drop_after_a_reopening_is_not_counted_again() -> None:
+    dropped = transition.drop(new(), DropReason.NOT_FOUND, CREATED).generation
+    reopened = transition.reopen(dropped, CREATED + S).generation
+    again = transition.drop(reopened, DropReason.GAVE_UP, CREATED + 2 * S)
+    assert again.facts == ()
+    assert again.generation.drop == Drop(DropReason.GAVE_UP, CREATED + 2 * S)
+
+
+def test_only_a_dropped_one_can_be_reopened() -> None:
+    ended, _ = after(failure(5))
+    ended_after_drop = transition.observe(
+        transition.drop(new(), DropReason.NOT_FOUND, CREATED).generation, failure(5)
+    ).generation
+    for generation in (new(), ended, ended_after_drop):
+        assert transition.reopen(generation, CREATED + 9 * S).generation == generation
+
+
 def test_an_end_reported_after_the_drop_still_counts() -> None:
     dropped = transition.drop(new(), DropReason.NOT_FOUND, CREATED).generation
     assert transition.observe(dropped, look(9, Status.PROCESSING)).generation == dropped
@@ -276,14 +309,20 @@ observations = st.builds(
 )
 
 
-@given(st.lists(st.one_of(observations, st.sampled_from(DropReason)), max_size=20))
-def test_any_sequence_ends_at_most_once_and_never_unends(steps: list[Observation | DropReason]) -> None:
+@given(st.lists(st.one_of(observations, st.sampled_from(DropReason), st.just(None)), max_size=20))
+def test_any_sequence_ends_and_drops_at_most_once_and_never_unends(
+    steps: list[Observation | DropReason | None],
+) -> None:
+    """None is a registration."""
     generation = new()
     facts: list[object] = []
     ended: Generation | None = None
     for step in steps:
         if isinstance(step, DropReason):
             result = transition.drop(generation, step, CREATED)
+        elif step is None:
+            result = transition.reopen(generation, CREATED)
+            assert result.generation.followed or result.generation.end is not None
         else:
             result = transition.observe(generation, step)
         generation = result.generation

@@ -140,6 +140,44 @@ def test_an_upgraded_state_has_the_schema_of_a_new_one(path: Path, tmp_path: Pat
     assert rows(path, version) == rows(new, version) == [(str(migrations.VERSION),)]
 
 
+UPPER, LOWER = "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE", "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
+@pytest.mark.parametrize(
+    ("spellings", "status"),
+    [
+        ({UPPER: None}, None),
+        ({UPPER: "completed"}, "completed"),
+        ({UPPER: "completed", LOWER: None}, "completed"),
+        ({UPPER: None, LOWER: "completed"}, "completed"),
+        ({UPPER: None, UPPER.replace("E", "e"): "completed", LOWER: None}, "completed"),
+        ({UPPER: None, LOWER: None}, None),
+    ],
+)
+def test_a_uuid_of_version_1_is_one_generation_in_lower_case(
+    path: Path, spellings: dict[str, str | None], status: str | None
+) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for id, ended in spellings.items():
+            end_us = 5 if ended else None
+            connection.execute(
+                "INSERT INTO generations (account, id, source, discovered_us, listed, registered, polls,"
+                " status, closed_us, end_us, end_recorded_us, end_via, end_credits_used_micro, end_outputs)"
+                " VALUES ('studio', ?, 'file', 1, 1, 0, 0, ?, ?, ?, ?, 'poll', 0, 0)",
+                (id, ended, end_us, end_us, end_us),
+            )
+            connection.execute(
+                "INSERT INTO observations VALUES ('studio', ?, 5, 'poll', ?, '')", (id, ended or "unseen")
+            )
+            connection.execute("INSERT INTO outbox VALUES ('studio', ?, 5, NULL)", (id,))
+    Database(path, owner=True).close()
+    of_it = "FROM {} WHERE lower(id) = '" + LOWER + "'"
+    assert rows(path, "SELECT id, status " + of_it.format("generations")) == [(LOWER, status)]
+    said = status or "unseen"
+    assert rows(path, "SELECT id, said " + of_it.format("observations")) == [(LOWER, said)]
+    assert rows(path, "SELECT id " + of_it.format("outbox")) == [(LOWER,)]
+
+
 def test_a_step_that_fails_leaves_everything_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(connection: Connection, now_us: int) -> None:
         connection.execute(text("ALTER TABLE generations ADD COLUMN half BIGINT"))

@@ -147,6 +147,77 @@ async def test_an_end_is_counted_once_however_often_it_is_reported(open_store: O
     assert state.counters(Family.CREDITS) == {("m",): 211 * S}
 
 
+def drop(at_us: int, id: GenerationId = G) -> Callable[[Transaction], object]:
+    def dropping(tx: Transaction) -> object:
+        stored = tx.find(STUDIO, id)
+        assert stored is not None
+        return tx.drop(stored, DropReason.GAVE_UP, at_us, "still processing")
+
+    return dropping
+
+
+def phase(id: GenerationId = G) -> Callable[[Transaction], Phase]:
+    def of(tx: Transaction) -> Phase:
+        found = tx.find(STUDIO, id)
+        assert found is not None
+        return found.phase
+
+    return of
+
+
+async def test_a_dropped_id_that_is_registered_again_is_open_and_dropped_once_in_the_totals(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        for round in range(1, 4):
+            await state.store.write(drop(round * S))
+            assert await state.store.write(phase()) is Phase.DROPPED
+            entered = await state.store.write(
+                lambda tx: tx.discover(STUDIO, Source.API, [NewGeneration(G)], 9 * S, listed=False)
+            )
+            assert (list(entered.new), [g.id for g in entered.open]) == ([], [G])
+            assert await state.store.write(phase()) is Phase.UNSEEN
+        await state.store.write(observe(look(Status.COMPLETED)))
+        again = await state.store.write(
+            lambda tx: tx.discover(STUDIO, Source.API, [NewGeneration(G)], 30 * S, listed=False)
+        )
+        history = await state.store.read(lambda reading: reading.history(STUDIO, G))
+    assert (again.new, again.open) == ([], [])
+    assert state.counters(Family.DROPPED) == {("gave_up",): 1}
+    assert state.counters(Family.DISCOVERED) == {("config",): 1}
+    assert state.counters(Family.GENERATIONS) == {("m", "completed"): 1}
+    assert [line.said for line in history].count("registered again") == 3
+
+
+async def test_a_dropped_id_is_reopened_by_being_listed_anew_and_not_by_staying_listed(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g", listed=True))
+        await state.store.write(drop(S))
+        await state.store.write(discover("g", listed=True))
+        assert await state.store.write(phase()) is Phase.DROPPED
+        await state.store.write(lambda tx: tx.unlist(STUDIO, [G]))
+        await state.store.write(discover("g", listed=True))
+        assert await state.store.write(phase()) is Phase.UNSEEN
+
+
+async def test_the_span_of_a_drop_no_longer_waits_once_the_generation_is_reopened(open_store: Open) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.PROCESSING)))
+        await state.store.write(drop(21 * S))
+        spans = state.store.spans_pending
+        await state.store.write(discover("g"))
+        assert (spans, state.store.spans_pending) == (3, 0)
+        assert await state.store.read(lambda reading: reading.due_spans(9)) == []
+        await state.store.write(drop(22 * S))
+        [due] = await state.store.read(lambda reading: reading.due_spans(9))
+    assert due.generation.ended_us == 22 * S
+    assert state.store.spans_pending == 3
+
+
 async def test_totals_are_the_same_after_a_restart(open_store: Open) -> None:
     async with open_store() as state:
         await state.store.write(discover("g", "h"))
