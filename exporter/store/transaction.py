@@ -106,9 +106,9 @@ class Transaction(Reading):
             again = {row.id for row in found if row.dropped and not (listed and row.marked)}
             for id in again:
                 self._reopen(account, id, source, at_us)
+            self._join_traces(account, known.values())
             open_ids = [GenerationId(row.id) for row in found if row.closed_us is None or row.id in again]
             if open_ids:
-                self._join_traces(account, [known[id] for id in open_ids])
                 still_open.extend(
                     rows.from_row(row)
                     for row in self._connection.execute(select(generations).where(one_of(account, open_ids)))
@@ -119,13 +119,24 @@ class Transaction(Reading):
         return Entered(entered, still_open)
 
     def _join_traces(self, account: AccountName, registrations: Iterable[Generation]) -> None:
-        """Keep the trace context of a later registration where there was none."""
+        """Keep the trace context of a later registration, where there was none and the spans have not been
+        exported. An export under way does not count: it is repeated in the caller's trace."""
         for generation in registrations:
-            if generation.traceparent is not None:
+            if generation.traceparent is None:
+                continue
+            waiting = select(outbox.c.id).where(_in_outbox(generation)).exists()
+            joined = self._connection.execute(
+                update(generations)
+                .where(
+                    one_of(account, [generation.id]),
+                    generations.c.traceparent.is_(None),
+                    or_(generations.c.closed_us.is_(None), waiting),
+                )
+                .values(traceparent=generation.traceparent)
+            )
+            if joined.rowcount:
                 self._connection.execute(
-                    update(generations)
-                    .where(one_of(account, [generation.id]), generations.c.traceparent.is_(None))
-                    .values(traceparent=generation.traceparent)
+                    update(outbox).where(_in_outbox(generation)).values(due_us=outbox.c.due_us + 1)
                 )
 
     def _reopen(self, account: AccountName, id: GenerationId, source: Source, at_us: int) -> None:

@@ -1,6 +1,7 @@
 """Traces, from the simulated API through the exporter to a collector that decodes them."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,10 +15,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from exporter.clock import MICROS, ScaledClock
 from exporter.config import load_config
 from exporter.domain.ledger import Ledger
-from exporter.simulator.answers import OUTPUT_HOST, output_urls
+from exporter.simulator.answers import OUTPUT_HOST, output_urls, precise_timestamp
 from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
+from exporter.simulator.webhooks import signature
 from exporter.store import Database, Transaction
 from support.collector import (
     Collector,
@@ -31,7 +33,7 @@ from support.collector import (
     status,
 )
 from support.prometheus import free_port, prometheus
-from support.running import PATIENCE, Running, exporter, start_process, until
+from support.running import PATIENCE, Running, exporter, start_process, until, write_config
 from support.traces import QUICK, SPEED, Scene, hashed, seen
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -230,6 +232,54 @@ async def test_a_registered_generation_joins_the_trace_of_its_caller_where_that_
     assert hashed(ids[1], "generation") not in otlp.spans
     assert [one["trace_id"] for one in known] == [CALLER_TRACE, CALLER_TRACE, ids[2].replace("-", "")]
     assert f'trace_id="{CALLER_TRACE}"' in text or f'trace_id="{ids[2].replace("-", "")}"' in text
+
+
+async def test_a_traceparent_that_comes_after_the_end_is_taken_up_while_the_spans_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path)
+    (tmp_path / "token").write_text("let-me-register")
+    (tmp_path / "secret").write_text("whsec")
+    port = free_port()
+    monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{port}")
+    context = f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"
+    async with serve(create_app(scene.api)) as address:
+        account: dict[str, object] = {
+            "name": "a0",
+            "base_url": address.url,
+            "api_key": "k" * 41,
+            "webhook_secret_file": "secret",
+        }
+        path = write_config(tmp_path, [account], web={"registration_token_file": "token"})
+        async with exporter(path, scene.clock) as running:
+
+            async def deliver(id: str) -> None:
+                end = {"generation_id": id, "status": "completed", "duration_ms": 4321}
+                body = json.dumps({**end, "completed_at": precise_timestamp(scene.clock.now_us())}).encode()
+                headers = {"X-Vivix-Signature": signature("whsec", body)}
+                answer = await running.http.post(f"{running.url}/webhooks/a0", content=body, headers=headers)
+                assert answer.status_code == 204
+
+            async def register(id: str) -> str:
+                answer = await running.http.post(
+                    f"{running.url}/api/v1/generations",
+                    json={"generations": [{"id": id, "traceparent": context}]},
+                    headers={"Authorization": "Bearer let-me-register"},
+                )
+                assert answer.json() == {"new": 0, "known": 1}
+                known = await running.http.get(f"{running.url}/api/v1/generations/{id}")
+                return str(known.json()["trace_id"])
+
+            await deliver("waiting")
+            waiting = await register("waiting")
+            async with collector(port) as otlp:
+                await until_delivered(running)
+                await deliver("exported")
+                await until_delivered(running)
+                exported = await register("exported")
+                await until_delivered(running)
+    assert waiting == CALLER_TRACE == otlp.spans[hashed("waiting", "generation")].trace_id.hex()
+    assert exported == otlp.spans[hashed("exported", "generation")].trace_id.hex() != CALLER_TRACE
 
 
 async def test_spans_arrive_over_grpc_too_however_late_the_collector_comes(

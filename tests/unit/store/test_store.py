@@ -218,6 +218,33 @@ async def test_the_span_of_a_drop_no_longer_waits_once_the_generation_is_reopene
     assert state.store.spans_pending == 3
 
 
+async def test_a_trace_context_joined_while_its_span_is_exported_makes_it_due_again(open_store: Open) -> None:
+    joining = [NewGeneration(G, "context")]
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.COMPLETED)))
+        under_way = await state.store.read(lambda reading: reading.due_spans(9))
+        await state.store.write(lambda tx: tx.discover(STUDIO, Source.API, joining, 30 * S, listed=False))
+        await state.store.write(lambda tx: tx.mark_spans_exported(under_way))
+        [due] = await state.store.read(lambda reading: reading.due_spans(9))
+        await state.store.write(lambda tx: tx.mark_spans_exported([due]))
+    assert due.generation.traceparent == "context"
+    assert state.store.spans_pending == 0
+
+
+async def test_a_trace_context_that_comes_after_the_export_is_not_taken_up(open_store: Open) -> None:
+    joining = [NewGeneration(G, "context")]
+    async with open_store() as state:
+        await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.COMPLETED)))
+        due = await state.store.read(lambda reading: reading.due_spans(9))
+        await state.store.write(lambda tx: tx.mark_spans_exported(due))
+        await state.store.write(lambda tx: tx.discover(STUDIO, Source.API, joining, 30 * S, listed=False))
+        found = await state.store.read(lambda reading: reading.find(STUDIO, G))
+    assert found is not None
+    assert found.traceparent is None
+
+
 async def test_totals_are_the_same_after_a_restart(open_store: Open) -> None:
     async with open_store() as state:
         await state.store.write(discover("g", "h"))
