@@ -1,4 +1,5 @@
-"""What others hand over: ids to follow, and ends that are pushed. Both are stored before this says so."""
+"""Ids that are registered over HTTP, and ends that webhooks report. Both are stored before they are
+acknowledged."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -35,7 +36,7 @@ class Intake:
         self._retention_us = retention_us
 
     async def register(self, registrations: Mapping[AccountName, Sequence[NewGeneration]]) -> Registered:
-        """Follow these ids from now on: all, or none where StoreError is raised."""
+        """Follow these ids from now on, dropped ones again: all, or none where StoreError is raised."""
         at_us = self._clock.now_us()
 
         def discover(tx: Transaction) -> dict[AccountName, Entered]:
@@ -55,18 +56,18 @@ class Intake:
         return Registered(new, asked - new)
 
     def find(self, account: AccountName, id: GenerationId) -> Generation | None:
-        """What memory holds of a generation that is followed."""
+        """Return what memory holds of a generation that is followed."""
         followed = self._accounts.get(account)
         return None if followed is None else followed.poller.follower.find(id)
 
     def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
-        """The secrets of an account's webhooks, None where there are none."""
+        """Return the secrets of an account's webhooks; None where it has none."""
         followed = self._accounts.get(account)
         return None if followed is None else followed.webhook_secrets
 
     async def deliver(
         self, account: AccountName, id: GenerationId, observation: Observation
     ) -> Transition | None:
-        """Take in an end that was pushed; see `Follower.deliver`. Raises StoreError."""
+        """Apply an end that a webhook reported; see `Follower.deliver`. Raises StoreError."""
         follower = self._accounts[account].poller.follower
         return await follower.deliver(id, observation, self._retention_us())

@@ -80,6 +80,7 @@ class Ledger:
 
     def __init__(self, duration_bounds_us: Iterable[int], max_models: int, max_reasons: int) -> None:
         self.bounds_us = tuple(duration_bounds_us)
+        self.max_models = max_models
         self.overflow: Counter[tuple[AccountName, Label]] = Counter()
         self._limits = {Label.MODEL: LabelLimit(max_models), Label.REASON: LabelLimit(max_reasons)}
         self._totals: defaultdict[AccountName, dict[Series, dict[str, int]]] = defaultdict(dict)

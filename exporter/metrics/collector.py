@@ -1,4 +1,4 @@
-"""`/metrics`: the table of families, read off the ledger and the accounts at a scrape.
+"""`/metrics`: the table of families, read from the ledger and the accounts at each scrape.
 
 Nothing is kept up to date between scrapes, so nothing can drift.
 """
@@ -15,6 +15,7 @@ from exporter.domain.ledger import HISTOGRAMS, INFINITE, SUM, VALUE, Label, Ledg
 from exporter.domain.values import UNKNOWN, AccountName, Status
 from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.families import DURABLES, GAUGES, Durable, Followed, Gauge, InFlight, Known, Snapshot
+from exporter.metrics.info_labels import InfoLabels
 
 _OVERFLOW = (
     "vivix_exporter_label_overflow",
@@ -39,9 +40,10 @@ class Collector:
         self._accounts = accounts
         self._exemplars = exemplars
         self._clock = clock
+        self._info_labels = InfoLabels(ledger)
 
     def collect(self) -> list[Metric]:
-        """All families, in the order of the contract's table, then the exporter's own."""
+        """Return all families, in the order of the contract's table, then the exporter's own."""
         snapshots = [self._snapshot(account) for account in self._accounts.values()]
         return [
             *(self._durable(durable) for durable in DURABLES),
@@ -126,7 +128,17 @@ class Collector:
             since_us = generation.created_us or generation.discovered_us
             age = max(0.0, (now_us - since_us) / MICROS)
             in_flight.oldest[model, status] = max(age, in_flight.oldest.get((model, status), 0.0))
-        return Snapshot(poller, account.sources.broken_files, in_flight, poller.account_info.plan(now), now)
+        plan = poller.account_info.plan(now)
+        tier = plan.tier if plan is not None else None
+        return Snapshot(
+            poller=poller,
+            broken_files=account.sources.broken_files,
+            in_flight=in_flight,
+            plan=plan,
+            tier=None if tier is None else self._info_labels.tier(poller.account, tier),
+            models=self._info_labels.models(poller.account, poller.account_info.models(now)),
+            now=now,
+        )
 
 
 def _without_created(metric: Metric) -> Metric:

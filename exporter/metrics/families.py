@@ -1,4 +1,4 @@
-"""`/metrics` as a table: name, help and labels of each metric, and where its values come from."""
+"""`/metrics` as a table: name, help and labels of each metric, and the source of its values."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ Values = Iterable[tuple[Labels, float]]
 
 
 class Followed(Protocol):
-    """What is read of an account at a scrape."""
+    """The parts of an account that a scrape reads."""
 
     @property
     def poller(self) -> Poller: ...
@@ -28,7 +28,8 @@ class Followed(Protocol):
 
 @dataclass(slots=True)
 class InFlight:
-    """What an account has in flight, summed up for one scrape: by model and status, and by model."""
+    """The generations that an account has in flight, summed up for one scrape: by model and status, and by
+    model."""
 
     count: dict[tuple[str, Status], int] = field(default_factory=lambda: defaultdict(int))
     oldest: dict[tuple[str, Status], float] = field(default_factory=dict)
@@ -38,18 +39,20 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One account at the moment of a scrape; `now` is monotonic."""
+    """One account at the moment of a scrape; `now` is monotonic. `tier` and `models` are labels, bounded."""
 
     poller: Poller
     broken_files: int
     in_flight: InFlight
     plan: Plan | None
+    tier: str | None
+    models: Sequence[Labels]
     now: float
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A metric that is what it is now. `labels` are those besides `account`."""
+    """A metric of the present. `labels` are those besides `account`."""
 
     name: str
     help: str
@@ -192,13 +195,13 @@ GAUGES = (
         "vivix_account_info",
         "1, with the account's tier.",
         ("tier",),
-        lambda s: [((s.plan.tier,), 1)] if s.plan is not None and s.plan.tier is not None else [],
+        lambda s: [] if s.tier is None else [((s.tier,), 1)],
     ),
     Gauge(
         "vivix_model_info",
         "1, with category and creator of each model that the account may use.",
         ("model", "category", "creator"),
-        lambda s: [((m.slug, m.category, m.creator), 1) for m in s.poller.account_info.models(s.now)],
+        lambda s: [(labels, 1) for labels in s.models],
     ),
     Gauge(
         "vivix_generation_files_broken",

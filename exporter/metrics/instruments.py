@@ -15,6 +15,8 @@ from exporter.vivix.client import Endpoint
 
 MAX_ERRORS = 50
 """Values of the label `error` for each account; further ones are counted under `other`."""
+MAX_CODES = 30
+"""Values of the label `code`, likewise."""
 
 _CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
@@ -31,6 +33,7 @@ class Instruments:
         self.registry = registry = CollectorRegistry()
         self._of_accounts: list[Counter | Histogram] = []
         self._errors = LabelLimit(MAX_ERRORS)
+        self._codes = LabelLimit(MAX_CODES)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -134,7 +137,7 @@ class Instruments:
         return made
 
     def api_request(self, account: AccountName, endpoint: Endpoint, code: str, seconds: float) -> None:
-        self._requests.labels(account, endpoint.value, code).inc()
+        self._requests.labels(account, endpoint.value, self._codes.fold(account, code)).inc()
         self._request_seconds.labels(account, endpoint.value).observe(seconds)
 
     def api_error(self, account: AccountName, label: str) -> None:

@@ -198,7 +198,7 @@ async def test_a_dropped_id_is_reopened_by_being_listed_anew_and_not_by_staying_
         await state.store.write(drop(S))
         await state.store.write(discover("g", listed=True))
         assert await state.store.write(phase()) is Phase.DROPPED
-        await state.store.write(lambda tx: tx.unlist(STUDIO, [G]))
+        await state.store.write(lambda tx: tx.unlist(STUDIO, [G], 2 * S))
         await state.store.write(discover("g", listed=True))
         assert await state.store.write(phase()) is Phase.UNSEEN
 
