@@ -24,7 +24,7 @@ from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.instruments import Instruments
 from exporter.store import Database, Store
 from exporter.store.reading import DueSpans
-from exporter.tracing import Delivery, Sender, choose, open_sender, server_of, trace_of
+from exporter.tracing import Sender, SpanExport, choose, open_sender, server_of, trace_of
 from exporter.tracing.spans import Trace
 from exporter.web.api import Api
 from exporter.web.pages import Pages
@@ -106,7 +106,7 @@ class App:
                         for account in config.accounts:
                             await self._accounts.start(account, config, loops)
                         if self._sender is not None:
-                            loops.create_task(self._delivery(self._sender).run())
+                            loops.create_task(self._span_export(self._sender).run())
                         self._instruments.config_loaded(self._clock.now_us(), len(self._accounts.followed))
                         self.ready.set()
                         _log.info(
@@ -177,8 +177,8 @@ class App:
             routes=[*api.routes(), *webhooks.routes()],
         )
 
-    def _delivery(self, sender: Sender) -> Delivery:
-        return Delivery(
+    def _span_export(self, sender: Sender) -> SpanExport:
+        return SpanExport(
             self._store,
             sender,
             self._trace,

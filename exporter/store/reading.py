@@ -42,12 +42,17 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class DueSpans:
-    """A generation whose spans wait to be exported, with the URLs of its outputs where they are to be
-    exported."""
+    """A generation whose spans wait to be exported, and its output URLs where those are to be exported too.
+    `due_us` identifies this state of its place in the outbox."""
 
     generation: Generation
     due_us: int
     output_urls: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether the receiver has refused these spans before."""
+        return self.due_us < 0
 
 
 class Reading:
@@ -148,11 +153,28 @@ class Reading:
         return [(row.at_us, row.calls) for row in found]
 
     def due_spans(self, limit: int) -> list[DueSpans]:
-        """Return generations whose spans wait to be exported, in order of their ends."""
+        """Generations whose spans wait to be exported and were not set aside, by end."""
+        return self._outbox(outbox.c.due_us >= 0, _BY_DUE, limit)
+
+    def spans_to_retry(self, now_us: int, longest_us: int, limit: int) -> list[DueSpans]:
+        """Generations whose spans were set aside until `now_us` or earlier, the earliest first. One that is
+        set aside for longer than `longest_us` was so by a clock that has stepped back since."""
+        due = or_(outbox.c.due_us.between(-now_us, -1), outbox.c.due_us < -(now_us + longest_us))
+        return self._outbox(due, [column.desc() for column in _BY_DUE], limit)
+
+    def count_spans_set_aside(self) -> int:
+        """How many generations have spans that were set aside."""
+        found = select(func.count()).select_from(outbox).where(outbox.c.due_us < 0)
+        return self._connection.scalar(found) or 0
+
+    def _outbox(
+        self, wanted: ColumnElement[bool], order: Sequence[ColumnElement[object]], limit: int
+    ) -> list[DueSpans]:
         found = self._connection.execute(
             select(generations, outbox.c.due_us, outbox.c.output_urls)
             .select_from(outbox.join(generations, _WAITING))
-            .order_by(outbox.c.due_us, outbox.c.account, outbox.c.id)
+            .where(wanted)
+            .order_by(*order)
             .limit(limit)
         )
         return [
@@ -167,6 +189,7 @@ class Reading:
         return self._connection.scalar(waiting) or 0
 
 
+_BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 
 

@@ -108,7 +108,9 @@ outbox = Table(
     metadata,
     Column("account", Text, nullable=False),
     Column("id", Text, nullable=False),
-    # The end, which spans are exported by.
+    # The end, by which spans are exported. Negative where the receiver refused them: the time before which
+    # they are not retried, with its sign changed, so that one index serves both and neither is in the
+    # other's way, however many there are.
     Column("due_us", BigInteger, nullable=False),
     # A JSON list, only where capturing them is configured, and only until the spans have arrived.
     Column("output_urls", Text),

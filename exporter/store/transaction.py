@@ -270,6 +270,16 @@ class Transaction(Reading):
             )
             self.spans_entered -= gone.rowcount * one.generation.spans
 
+    def set_spans_aside(self, refused: Iterable[tuple[DueSpans, int]]) -> None:
+        """The receiver refuses these spans: retry each at its time, in Unix microseconds, and let those that
+        were not refused go first until then. What has become due anew meanwhile is not set aside."""
+        for one, until_us in refused:
+            self._connection.execute(
+                update(outbox)
+                .where(_in_outbox(one.generation), outbox.c.due_us == one.due_us)
+                .values(due_us=-until_us)
+            )
+
     def flush(self) -> None:
         """Write the additions of this transaction."""
         amounts = [
@@ -332,7 +342,7 @@ class Transaction(Reading):
 
     def _enter_spans(self, generation: Generation, output_urls: Sequence[str]) -> None:
         urls = json.dumps(output_urls) if output_urls and self._keeps_output_urls else None
-        values = {"due_us": generation.ended_us, "output_urls": urls}
+        values = {"due_us": max(0, generation.ended_us or 0), "output_urls": urls}
         moved = self._connection.execute(update(outbox).where(_in_outbox(generation)).values(values))
         if not moved.rowcount:
             key = {"account": generation.account, "id": generation.id}

@@ -57,7 +57,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Sent:
     said = f"HTTP {status}"
     if status < HTTPStatus.BAD_REQUEST or status in _ABOUT_THE_REQUEST:
         return Sent(Outcome.AWAY, said, _retry_after(headers))
-    return Sent(Outcome.REFUSED, said, _retry_after(headers))
+    return Sent(Outcome.REFUSED, said)
 
 
 def _judge_success(content_type: str, body: bytes) -> Sent:

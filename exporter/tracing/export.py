@@ -1,31 +1,29 @@
 """The loop that empties the store's outbox: batch by batch in the order of the ends, on a thread of its own.
 
-A generation is ticked off once its spans have arrived, so they arrive at least once, whatever happens here or
-there. Nothing waits in memory but the batch under way, and the keys of what the receiver refuses.
+A generation is marked as exported once the collector has its spans, so they arrive at least once, whatever
+fails here or there. Nothing waits in memory but the batch under way. Spans that the collector refuses are set
+aside in the store and retried now and then, between batches of the others, which do not wait for them.
 """
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
 from exporter.clock import Clock
 from exporter.domain.traceid import trace_id
-from exporter.domain.values import AccountName, Generation, GenerationId
+from exporter.domain.values import Generation
 from exporter.errors import StoreError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.store import Store
-from exporter.store.reading import DueSpans
+from exporter.store.reading import DueSpans, Reading
+from exporter.tracing.aside import LONGEST_US, retry_at_us
 from exporter.tracing.sender import Outcome, Sender, Sent
 from exporter.tracing.spans import Trace
-
-T = TypeVar("T")
-Key = tuple[AccountName, GenerationId]
+from exporter.tracing.thread import on_thread
 
 BATCH = 200
 """Generations in one request, of three spans at most."""
@@ -35,46 +33,50 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds to wait after a failure, doubled each time."""
 SUSPECT = 4
 """Failures in a row without a reason after which the batch itself may be the reason."""
-ASIDE_PAUSE, LONGEST_ASIDE = 60.0, 3600.0
-"""Seconds after which spans that were refused are tried again, doubled each time."""
-MAX_ASIDE = 1_000
-"""Refused generations that the others do not wait for."""
+RETRY_FAILURES = 10
+"""Refused requests after which retries make room for a batch that was never refused."""
 PATIENCE = 10.0
-"""Seconds that delivery waits at its start for what describes spans."""
+"""Seconds that the export waits at its start for what describes spans."""
 FINISH = 5.0
 """Real seconds that a batch under way has when the exporter stops."""
 
 _LOOP = "spans"
+_SET_ASIDE = "spans of some generations are not accepted; they are kept and retried apart from the others"
 
 _log = structlog.get_logger("exporter.tracing")
 
 
 class ExportMeter(Protocol):
-    """Hears how delivery goes."""
+    """Counts what becomes of spans."""
 
     def spans_exported(self, spans: int) -> None: ...
     def span_export_failed(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Aside:
-    """A generation that the others do not wait for: when to try again, and how often it was refused."""
+@dataclass(slots=True)
+class _Lane:
+    """Spans of one kind. `size` is how many generations go into the next request: fewer after a refusal, so
+    that a generation refused is found by halving, and more again with each success."""
 
-    until: float
-    refusals: int
+    retries: bool
+    size: int = BATCH
 
 
 @dataclass(slots=True)
 class _Trouble:
-    """How delivery has been failing; `told` is whether the log says so."""
+    """What the log has said begins, and what is counted until it ends."""
 
     failures: int = 0
-    told: bool = False
-    aside: dict[Key, _Aside] = field(default_factory=dict)
+    """Failures in a row that are not about what was sent."""
+    outage: int = 0
+    """Failures since the collector last accepted anything."""
+    refused: int = 0
+    """Generations set aside since there last were none."""
+    store_errors: int = 0
 
 
-class Delivery:
-    """Delivers what the outbox holds, until cancelled."""
+class SpanExport:
+    """Exports what the outbox holds, until cancelled."""
 
     def __init__(
         self,
@@ -88,9 +90,9 @@ class Delivery:
         meter: ExportMeter,
         random: Random,
     ) -> None:
-        """`describe` makes a trace of what is due, and `informed` says whether it knows by now what it needs
-        for that. `arrived` hears of each that the receiver has. `random` spreads several exporters' attempts.
-        """
+        """`describe` makes a trace of what is due, and `informed` says whether it has by now what it needs
+        for that. `arrived` is called with each generation whose spans the collector has. `random` spreads the
+        attempts of several exporters."""
         self._store = store
         self._sender = sender
         self._describe = describe
@@ -100,11 +102,12 @@ class Delivery:
         self._heartbeat = heartbeat
         self._meter = meter
         self._random = random
-        self._size = BATCH
+        self._fresh, self._retries = _Lane(retries=False), _Lane(retries=True)
+        self._lane = self._retries
         self._trouble = _Trouble()
 
     async def run(self) -> None:
-        """Deliver what is due, for ever. Once cancelled, finish what is under way."""
+        """Export what is due, for ever. Once cancelled, finish what is under way."""
         turn: asyncio.Future[float | None] | None = None
         try:
             await self._until_informed()
@@ -129,33 +132,66 @@ class Delivery:
             await self._rest(0.1)
 
     async def _turn(self) -> float | None:
-        """Deliver one batch. Returns the seconds to wait before the next, None to wait until one is due."""
+        """Export one batch. Returns the seconds to wait before the next, None to wait until one is due."""
         try:
-            due = await self._due()
-            if not due:
-                return None
-            sent = await self._send([self._describe(one) for one in due])
-            if sent.outcome is not Outcome.EXPORTED:
-                return self._failed(due, sent)
-            await self._store.write(lambda tx: tx.mark_spans_exported(due))
+            due = await self._next_batch()
+            pause = await self._export(due) if due else None
         except StoreError as error:
-            _log.error("cannot read or write the outbox of spans", error=str(error))
+            if not self._trouble.store_errors:
+                _log.error("cannot read or write the outbox of spans; retrying", error=str(error))
+            self._trouble.store_errors += 1
             return FIRST_PAUSE
-        self._delivered(due, sent)
-        return 0.0
+        if self._trouble.store_errors:
+            _log.info("the outbox of spans can be used again", failed_attempts=self._trouble.store_errors)
+            self._trouble.store_errors = 0
+        return pause
 
-    async def _due(self) -> Sequence[DueSpans]:
-        """The next batch: one that was refused before goes alone, so that it holds up no other."""
-        now, aside = self._clock.monotonic(), self._trouble.aside
-        limit = self._size + len(aside)
-        found = await self._store.write(lambda tx: tx.due_spans(limit))
-        for one in found:
-            if (refused := aside.get(_key(one))) is not None and refused.until <= now:
-                return [one]
-        return [one for one in found if _key(one) not in aside][: self._size]
+    async def _next_batch(self) -> Sequence[DueSpans]:
+        """Take turns between what was never refused and what was, unless there is only one of them. In an
+        outage there is nothing to learn from retries."""
+        lanes = [self._fresh, self._retries]
+        if self._lane is self._fresh and not self._trouble.failures:
+            lanes.reverse()
+        for lane in lanes:
+            self._lane = lane
+            if due := await self._store.read(self._due_in(lane)):
+                return due
+        await self._note_refusals()
+        return ()
+
+    def _due_in(self, lane: _Lane) -> Callable[[Reading], Sequence[DueSpans]]:
+        if lane.retries:
+            return lambda reading: reading.spans_to_retry(self._clock.now_us(), LONGEST_US, BATCH)
+        return lambda reading: reading.due_spans(BATCH)
+
+    async def _export(self, due: Sequence[DueSpans]) -> float:
+        """Export these, in as many requests as it takes to tell what is refused from what is not. Returns the
+        seconds to wait before the next."""
+        lane, pause, refusals, said = self._lane, 0.0, 0, ""
+        refused: list[DueSpans] = []
+        while due and not pause and not (lane.retries and refusals >= RETRY_FAILURES):
+            part = due[: lane.size]
+            sent = await self._send([self._describe(one) for one in part])
+            if sent.outcome is Outcome.EXPORTED:
+                await self._mark_exported(part, sent)
+                lane.size = min(BATCH, lane.size * 2)
+                due = due[len(part) :]
+                continue
+            self._meter.span_export_failed()
+            pause = self._pause_after(sent)
+            if self._blames(sent):
+                refusals, said = refusals + 1, sent.said
+                if len(part) > 1:
+                    lane.size = len(part) // 2
+                else:
+                    refused.append(part[0])
+                    due = due[1:]
+        if refused:
+            await self._set_aside(refused, said)
+        return pause
 
     async def _send(self, traces: Sequence[Trace]) -> Sent:
-        sending = asyncio.ensure_future(_on_thread(lambda: self._sender.send(traces)))
+        sending = asyncio.ensure_future(on_thread(lambda: self._sender.send(traces), _LOOP))
         try:
             while not sending.done():
                 self._heartbeat.beat(_LOOP)
@@ -164,62 +200,69 @@ class Delivery:
         finally:
             sending.cancel()
 
-    def _delivered(self, due: Sequence[DueSpans], sent: Sent) -> None:
+    def _blames(self, sent: Sent) -> bool:
+        """Whether what was sent is why it did not arrive. Without a reason it may be, where it was before or
+        once nothing else gets through either."""
+        if sent.outcome is Outcome.UNKNOWN:
+            return self._lane.retries or self._trouble.failures >= SUSPECT
+        return sent.outcome is Outcome.REFUSED
+
+    def _pause_after(self, sent: Sent) -> float:
+        """Note a failure. Returns the seconds to wait: none where the collector answers and refuses."""
         trouble = self._trouble
-        if trouble.told:
-            _log.info("spans are delivered again")
-        trouble.failures, trouble.told = 0, False
-        self._size = min(BATCH, self._size * 2)
-        for one, recorded in zip(due, sent.recorded, strict=True):
-            trouble.aside.pop(_key(one), None)
+        if sent.outcome is Outcome.REFUSED:
+            trouble.failures = 0
+            return 0.0
+        if sent.outcome is Outcome.UNKNOWN and self._lane.retries:
+            return FIRST_PAUSE
+        if not trouble.outage:
+            _log.warning("spans cannot be exported; they wait in the state", error=sent.said)
+        trouble.outage += 1
+        trouble.failures += 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(trouble.failures - 1, 20))
+        return max(pause * self._random.uniform(0.5, 1.0), sent.retry_after or 0.0)
+
+    async def _mark_exported(self, part: Sequence[DueSpans], sent: Sent) -> None:
+        trouble = self._trouble
+        if trouble.outage:
+            _log.info("spans are exported again", failed_attempts=trouble.outage)
+        trouble.failures = trouble.outage = 0
+        await self._store.write(lambda tx: tx.mark_spans_exported(part))
+        for one, recorded in zip(part, sent.recorded, strict=True):
             if recorded:
                 self._meter.spans_exported(one.generation.spans)
                 self._arrived(one.generation)
 
-    def _failed(self, due: Sequence[DueSpans], sent: Sent) -> float:
-        """Decide what to do about a batch that did not arrive. Returns the seconds to wait."""
-        trouble = self._trouble
-        self._meter.span_export_failed()
-        refused = sent.outcome is Outcome.REFUSED
-        if refused and len(due) > 1:
-            # It answers, so there is no outage to wait for.
-            self._size = len(due) // 2
-            return max(FIRST_PAUSE, sent.retry_after or 0.0)
-        trouble.failures += 1
-        if len(due) > 1 and sent.outcome is Outcome.UNKNOWN and trouble.failures >= SUSPECT:
-            self._size = len(due) // 2
-        elif refused or (sent.outcome is Outcome.UNKNOWN and trouble.failures >= SUSPECT):
-            self._set_aside(due[0], sent)
-        if (not refused or trouble.failures >= SUSPECT) and not trouble.told:
-            trouble.told = True
-            _log.warning("spans cannot be delivered; they wait in the state", error=sent.said)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(trouble.failures - 1, 20))
-        return max(pause * self._random.uniform(0.5, 1.0), sent.retry_after or 0.0)
-
-    def _set_aside(self, due: DueSpans, sent: Sent) -> None:
+    async def _set_aside(self, refused: Sequence[DueSpans], said: str) -> None:
         """Let the others go first."""
-        aside, key, generation = self._trouble.aside, _key(due), due.generation
-        before = aside.get(key)
-        if before is None and len(aside) >= MAX_ASIDE:
-            return
-        refusals = (before.refusals if before else 0) + (sent.outcome is Outcome.REFUSED)
-        pause = min(LONGEST_ASIDE, ASIDE_PAUSE * 2.0 ** min(max(0, refusals - 1), 20))
-        aside[key] = _Aside(self._clock.monotonic() + pause, refusals)
-        # Once everything is refused, it is no news of each that it is.
-        if refusals == 1 and not self._trouble.told:
-            _log.error(
-                "the spans of a generation are refused; they are kept and tried again now and then",
-                account=generation.account,
-                id=generation.id,
-                trace_id=trace_id(generation.id, generation.traceparent),
-                error=sent.said,
+        now_us = self._clock.now_us()
+        times = [(one, retry_at_us(one, now_us)) for one in refused]
+        await self._store.write(lambda tx: tx.set_spans_aside(times))
+        if not self._trouble.refused:
+            example = refused[0].generation
+            _log.warning(
+                _SET_ASIDE,
+                generations=len(refused),
+                account=example.account,
+                id=example.id,
+                trace_id=trace_id(example.id, example.traceparent),
+                error=said,
             )
+        self._trouble.refused += sum(not one.is_set_aside for one in refused)
+
+    async def _note_refusals(self) -> None:
+        """Log once nothing refused is left, or that an earlier process left some."""
+        trouble = self._trouble
+        left = await self._store.read(Reading.count_spans_set_aside)
+        if left and not trouble.refused:
+            _log.warning(_SET_ASIDE, generations=left)
+        elif trouble.refused and not left:
+            _log.info("all spans are accepted again", generations=trouble.refused)
+        trouble.refused = max(left, trouble.refused) if left else 0
 
     async def _until_due(self) -> None:
-        """Return a moment after a span has become due, or once one that was refused may be tried again."""
-        now, due = self._clock.monotonic(), self._store.spans_due
-        left = min((aside.until - now for aside in self._trouble.aside.values()), default=BEAT)
-        if await self._clock.wait(due, min(max(left, 0.0), BEAT)):
+        """Return a moment after a span has become due, or when it is time to ask for spans to retry."""
+        if await self._clock.wait(self._store.spans_due, BEAT):
             await self._rest(LINGER)
 
     async def _rest(self, seconds: float) -> None:
@@ -229,7 +272,7 @@ class Delivery:
             await self._clock.sleep(min(left, BEAT))
 
     async def _finish(self, turn: "asyncio.Future[float | None] | None") -> None:
-        """Let a batch under way arrive, or the last one where there is somebody to take it."""
+        """Let a batch under way arrive, or the last one where the collector answers."""
         if turn is None:
             return
         if turn.done() and not self._trouble.failures:
@@ -238,33 +281,3 @@ class Delivery:
             await asyncio.wait({turn}, timeout=FINISH)
             turn.cancel()
         await asyncio.gather(turn, return_exceptions=True)
-
-
-def _key(due: DueSpans) -> Key:
-    return due.generation.account, due.generation.id
-
-
-async def _on_thread(work: Callable[[], T]) -> T:
-    """Run `work` on a thread that the process does not wait for at its end, should a collector hang."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as raised:  # noqa: BLE001 - it belongs to whoever waits for the result
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name=_LOOP, daemon=True).start()
-    return await done

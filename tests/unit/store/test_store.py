@@ -27,7 +27,7 @@ from exporter.domain.values import (
 from exporter.errors import StateUnusableError, StoreError
 from exporter.heartbeat import Heartbeat
 from exporter.store import Database, Store, Transaction
-from exporter.store.reading import Filter, Place, Reading
+from exporter.store.reading import DueSpans, Filter, Place, Reading
 
 STUDIO = AccountName("studio")
 G = GenerationId("g")
@@ -374,6 +374,50 @@ async def test_an_end_that_is_seen_while_the_drop_s_span_is_exported_is_exported
         assert state.store.spans_pending == 1
         await state.store.write(lambda tx: tx.mark_spans_exported([due]))
         assert state.store.spans_pending == 0
+
+
+async def test_spans_that_are_set_aside_are_due_again_in_time_and_in_nobody_s_way_until_then(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        await state.store.write(discover("g", "h"))
+        await state.store.write(observe(look(Status.COMPLETED)))
+        await state.store.write(observe(look(Status.COMPLETED), GenerationId("h")))
+        due = await state.store.write(lambda tx: tx.due_spans(10))
+        times = [(one, at_us) for one, at_us in zip(due, (90 * S, 70 * S), strict=True)]
+        await state.store.write(lambda tx: tx.set_spans_aside(times))
+        assert state.store.spans_pending == 2
+    async with open_store() as state:
+        assert state.store.spans_pending == 2
+        assert await state.store.read(lambda reading: reading.due_spans(10)) == []
+        assert await state.store.read(lambda reading: reading.count_spans_set_aside()) == 2
+        retried = [
+            [one.generation.id for one in await state.store.read(partial(spans_to_retry, at_us))]
+            for at_us in (69 * S, 70 * S, 90 * S, 10 * S)
+        ]
+        assert retried == [[], ["h"], ["h", "g"], ["h", "g"]], "the last by a clock that has stepped back"
+        again = await state.store.read(partial(spans_to_retry, 90 * S))
+        assert all(one.is_set_aside for one in again)
+        await state.store.write(lambda tx: tx.mark_spans_exported(again))
+        assert state.store.spans_pending == 0
+
+
+def spans_to_retry(now_us: int, reading: Reading) -> list[DueSpans]:
+    return reading.spans_to_retry(now_us, 50 * S, 10)
+
+
+async def test_an_end_that_is_seen_after_the_drop_s_span_was_refused_is_not_set_aside(
+    open_store: Open,
+) -> None:
+    async with open_store() as state:
+        [generation] = await state.store.write(discover("g"))
+        await state.store.write(observe(look(Status.PENDING)))
+        await state.store.write(lambda tx: tx.drop(generation, DropReason.GAVE_UP, 30 * S, "still pending"))
+        [refused] = await state.store.write(lambda tx: tx.due_spans(10))
+        await state.store.write(observe(look(Status.COMPLETED, 40 * S)))
+        await state.store.write(lambda tx: tx.set_spans_aside([(refused, 90 * S)]))
+        [due] = await state.store.write(lambda tx: tx.due_spans(10))
+        assert due.generation.end is not None
 
 
 @pytest.mark.parametrize("asked_for", [True, False])

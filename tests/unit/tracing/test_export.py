@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -25,7 +25,7 @@ from exporter.domain.values import (
 )
 from exporter.heartbeat import Heartbeat
 from exporter.store import Database, Store, Transaction
-from exporter.tracing.export import BATCH, SUSPECT, Delivery
+from exporter.tracing.export import BATCH, LINGER, RETRY_FAILURES, SUSPECT, SpanExport
 from exporter.tracing.sender import Outcome, Sent
 from exporter.tracing.spans import Trace, trace_of
 from support.running import until
@@ -79,13 +79,30 @@ class Receiver:
         return [id for batch in self.batches for id in batch]
 
 
+class Clock(ScaledClock):
+    """Simulated time that remembers the pauses."""
+
+    def __init__(self) -> None:
+        super().__init__(SPEED, SystemClock().now_us())
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await super().sleep(seconds)
+
+
+def refusing(poison: Collection[str]) -> Callable[[list[str]], Sent]:
+    """What a collector answers that refuses these generations."""
+    return lambda batch: Sent(Outcome.REFUSED, "HTTP 400") if {*poison} & {*batch} else Sent(Outcome.EXPORTED)
+
+
 class Scene:
-    """A store with an outbox, and a delivery that empties it while `running`."""
+    """A store with an outbox, and an export that empties it while `running`."""
 
     def __init__(self, folder: Path) -> None:
         self.meter, self.receiver = Meter(), Receiver()
         self.arrived: list[Generation] = []
-        self.clock = ScaledClock(SPEED, SystemClock().now_us())
+        self.clock = Clock()
         self.heartbeat = Heartbeat(SystemClock())
         self.store = Store(
             Database(folder / "state.db", owner=True),
@@ -125,7 +142,7 @@ class Scene:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        delivery = Delivery(
+        export = SpanExport(
             self.store,
             self.receiver,
             lambda due: trace_of(due.generation),
@@ -136,15 +153,19 @@ class Scene:
             self.meter,
             Random(1),
         )
-        task = asyncio.create_task(delivery.run())
+        task = asyncio.create_task(export.run())
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def asked_for(self, some: Collection[str]) -> int:
+        """How many requests held one of these alone."""
+        return sum(len(batch) == 1 and batch[0] in some for batch in self.receiver.batches)
+
     async def until_empty(self) -> None:
-        await until(lambda: self.store.spans_pending == 0, "everything is ticked off")
+        await until(lambda: self.store.spans_pending == 0, "everything is marked as exported")
 
 
 @pytest.fixture
@@ -175,7 +196,7 @@ async def test_spans_go_in_the_order_of_the_ends_in_bounded_batches_and_once(sce
     assert scene.receiver.stopped
 
 
-async def test_an_end_wakes_the_delivery(scene: Scene) -> None:
+async def test_an_end_wakes_the_export(scene: Scene) -> None:
     async with scene.running():
         for id in ids(3):
             await scene.end(id)
@@ -183,8 +204,30 @@ async def test_an_end_wakes_the_delivery(scene: Scene) -> None:
     assert scene.receiver.taken == ids(3)
 
 
+OUTAGE = [
+    ("warning", "spans cannot be exported; they wait in the state"),
+    ("info", "spans are exported again"),
+]
+
+
+REFUSALS = [
+    (
+        "warning",
+        "spans of some generations are not accepted; they are kept and retried apart from the others",
+    ),
+    ("info", "all spans are accepted again"),
+]
+
+
+def told(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, object]]:
+    """Level and text of what was logged."""
+    return [(line["log_level"], line["event"]) for line in logs]
+
+
 @pytest.mark.parametrize("outcome", [Outcome.AWAY, Outcome.UNKNOWN])
-async def test_while_nobody_answers_everything_stays_and_is_told_once(scene: Scene, outcome: Outcome) -> None:
+async def test_while_nobody_answers_everything_stays_and_that_is_logged_once(
+    scene: Scene, outcome: Outcome
+) -> None:
     await scene.end(*ids(10))
     scene.receiver.answer = lambda batch: Sent(outcome, "Connection refused")
     with structlog.testing.capture_logs() as logs:
@@ -192,14 +235,14 @@ async def test_while_nobody_answers_everything_stays_and_is_told_once(scene: Sce
             await until(lambda: scene.meter.failures >= SUSPECT + 6, "it is tried again and again")
             assert scene.store.spans_pending == 10
             assert scene.arrived == []
+            failed = scene.meter.failures
             scene.receiver.answer = lambda batch: Sent(Outcome.EXPORTED)
             await scene.until_empty()
     assert {one.id for one in scene.arrived} == set(ids(10))
-    assert [(line["log_level"], line["event"]) for line in logs] == [
-        ("warning", "spans cannot be delivered; they wait in the state"),
-        ("info", "spans are delivered again"),
-    ]
-    assert logs[0]["error"] == "Connection refused"
+    assert [line for line in told(logs) if line not in REFUSALS] == OUTAGE
+    [error] = {line["error"] for line in logs if "error" in line}
+    assert error == "Connection refused"
+    assert failed <= next(line["failed_attempts"] for line in logs if "failed_attempts" in line) <= failed + 1
 
 
 async def test_pauses_grow_and_a_longer_one_is_granted_where_asked_for(scene: Scene) -> None:
@@ -218,41 +261,87 @@ async def test_pauses_grow_and_a_longer_one_is_granted_where_asked_for(scene: Sc
         assert pause >= least
 
 
-async def test_a_refused_generation_is_found_and_holds_up_no_other(scene: Scene) -> None:
+async def test_refused_generations_are_found_without_a_pause_and_logged_once(scene: Scene) -> None:
     everyone = ids(BATCH)
     poison = {everyone[0], everyone[77]}
     await scene.end(*everyone)
-
-    def picky(batch: list[str]) -> Sent:
-        return Sent(Outcome.REFUSED, "HTTP 400") if poison & set(batch) else Sent(Outcome.EXPORTED)
-
-    scene.receiver.answer = picky
+    scene.receiver.answer = refusing(poison)
     with structlog.testing.capture_logs() as logs:
         async with scene.running():
             await until(lambda: scene.store.spans_pending == len(poison), "the others arrive")
+            assert scene.clock.pauses == []
             await scene.end("later", seconds=9_999)
             await until(lambda: "later" in {one.id for one in scene.arrived}, "new ones arrive")
             scene.receiver.answer = lambda batch: Sent(Outcome.EXPORTED)
             await scene.until_empty()
+            await until(lambda: len(logs) == 2, "the end is logged")
     assert {one.id for one in scene.arrived} == {*everyone, "later"}
-    assert {line["id"] for line in logs} == poison
-    assert all(line["error"] == "HTTP 400" and len(line["trace_id"]) == 32 for line in logs)
+    assert told(logs) == REFUSALS
+    assert (logs[0]["id"], logs[0]["error"], len(logs[0]["trace_id"])) == (everyone[0], "HTTP 400", 32)
+    assert [line["generations"] for line in logs] == [2, 2]
 
 
-async def test_where_everything_is_refused_the_log_does_not_tell_of_each(scene: Scene) -> None:
-    await scene.end(*ids(30))
-    scene.receiver.answer = lambda batch: Sent(Outcome.REFUSED, "HTTP 400")
+@pytest.mark.parametrize(("refused", "good"), [(20, 5), (2_000, 300)])
+async def test_those_behind_any_number_of_refused_ones_do_not_wait_for_them(
+    scene: Scene, refused: int, good: int
+) -> None:
+    poison = set(ids(refused, "bad"))
+    await scene.end(*ids(refused, "bad"))
+    await scene.end(*ids(good), seconds=refused)
+    scene.receiver.answer = refusing(poison)
+    async with scene.running():
+        await until(lambda: len(scene.arrived) == good, "the good ones arrive")
+    assert set(scene.clock.pauses) <= {LINGER}
+    assert scene.store.spans_pending == refused
+
+
+async def test_every_second_of_three_hundred_refused_holds_up_none_of_the_others(scene: Scene) -> None:
+    everyone = ids(300)
+    scene.receiver.answer = refusing(everyone[::2])
+    await scene.end(*everyone)
+    async with scene.running():
+        await until(lambda: len(scene.arrived) == 150, "the good ones arrive")
+        assert scene.clock.pauses == []
+    assert [one.id for one in scene.arrived] == everyone[1::2]
+    assert scene.meter.failures == sum(bool({*everyone[::2]} & {*batch}) for batch in scene.receiver.batches)
+    assert scene.meter.exported == 150
+
+
+async def test_retries_take_turns_with_batches_that_were_never_refused(scene: Scene) -> None:
+    old, new = ids(100, "old"), ids(100, "new")
+    scene.receiver.answer = refusing(old)
+    await scene.end(*old)
+    release = threading.Event()
+
+    def hold(batch: list[str]) -> Sent:
+        release.wait(60)
+        return refusing(old)(batch)
+
+    async with scene.running():
+        await until(lambda: scene.asked_for(old) >= 100, "all were refused")
+        scene.receiver.answer = hold
+        tried = len(scene.receiver.batches)
+        await until(lambda: len(scene.receiver.batches) > tried, "retries are under way")
+        await scene.end(*new, seconds=200)
+        tried = len(scene.receiver.batches)
+        release.set()
+        await until(lambda: len(scene.arrived) == 100, "the new ones arrive")
+        [first] = [n for n, batch in enumerate(scene.receiver.batches) if "new0000" in batch]
+    assert first - tried <= RETRY_FAILURES
+
+
+async def test_a_restart_leaves_aside_what_was_refused_and_says_so(scene: Scene) -> None:
+    await scene.end(*ids(3))
+    scene.receiver.answer = refusing(ids(3))
+    async with scene.running():
+        await until(lambda: scene.asked_for(ids(3)) >= 3, "all were refused")
     with structlog.testing.capture_logs() as logs:
         async with scene.running():
-            await until(lambda: scene.meter.failures > 20, "it is tried again and again")
-            assert scene.store.spans_pending == 30
+            await until(lambda: bool(logs), "it is logged")
             scene.receiver.answer = lambda batch: Sent(Outcome.EXPORTED)
             await scene.until_empty()
-    assert 2 < len(logs) <= SUSPECT + 2
-    assert [line["event"] for line in logs[-2:]] == [
-        "spans cannot be delivered; they wait in the state",
-        "spans are delivered again",
-    ]
+            await until(lambda: len(logs) == 2, "the end is logged")
+    assert [line["generations"] for line in logs] == [3, 3]
 
 
 async def test_a_generation_that_fails_without_a_reason_holds_up_no_other_for_ever(scene: Scene) -> None:
@@ -268,7 +357,7 @@ async def test_a_generation_that_fails_without_a_reason_holds_up_no_other_for_ev
     assert {one.id for one in scene.arrived} == set(everyone[1:])
 
 
-async def test_what_the_sampler_does_not_want_is_ticked_off_and_not_counted(scene: Scene) -> None:
+async def test_what_the_sampler_does_not_want_is_marked_as_exported_and_not_counted(scene: Scene) -> None:
     await scene.end(*ids(3))
     scene.receiver.unsampled = {"g0001"}
     async with scene.running():
