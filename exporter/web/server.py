@@ -1,22 +1,34 @@
-"""Listening on addresses and serving an ASGI application there until told to stop."""
+"""Addresses to listen on, and an ASGI application served there until it is cancelled."""
 
 import asyncio
 import contextlib
 import errno
 import socket
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import ConfigError, ListenError
+from exporter.web.conditions import Conditions
+from exporter.web.connections import Connections
+from exporter.web.limits import Limits, raise_file_limit, usual_limits
+from exporter.web.protocol import BoundedProtocol
 
 _GRACE = 3
+"""Seconds for answers under way when the server stops."""
+_BACKLOG = 256
+"""Connections that wait to be accepted, and that are accepted in one go."""
+_RESERVED = ("/metrics", "/-/healthy", "/-/ready")
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """`:9893`, `127.0.0.1:9893` or `[::1]:9893` to host and port; an empty host is every interface.
+    """Return host and port of `:9893`, `127.0.0.1:9893` or `[::1]:9893`; an empty host is every interface.
     Raises ConfigError."""
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -30,7 +42,7 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def listen(address: str) -> socket.socket:
-    """A socket bound to `address`. Raises ConfigError for a malformed address, ListenError where it is
+    """Return a socket bound to `address`. Raises ConfigError for a malformed address, ListenError where it is
     taken or not this machine's."""
     host, port = parse_address(address)
     try:
@@ -49,7 +61,7 @@ def listen(address: str) -> socket.socket:
 
 
 def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    # With the protocol named, asyncio sends small answers at once (TCP_NODELAY) rather than 40 ms later.
+    # With the protocol named, asyncio sends small answers immediately (TCP_NODELAY), not 40 ms later.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,7 +77,7 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
 
 
 def bound_address(listener: socket.socket) -> str:
-    """Where a browser on this machine finds the socket."""
+    """Return the address at which a browser on this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "localhost"
@@ -73,29 +85,81 @@ def bound_address(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: who runs the loop decides when to stop."""
+    """uvicorn without its signal handlers: the owner of the event loop decides when to stop."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-async def serve(app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
-    """Serve `app` until cancelled; answers under way then have a few seconds to finish."""
+async def serve(app: ASGIApp, listeners: Sequence[socket.socket], limits: Limits | None = None) -> None:
+    """Serve `app` until cancelled; answers under way then have a few seconds to finish. Clients are bounded
+    by `limits`, by default the usual ones, once this process may open as many files as the system allows."""
+    if limits is None:
+        raise_file_limit()
+        limits = usual_limits()
+    connections, conditions = Connections(limits.connections), Conditions()
+    protocol = partial(BoundedProtocol, limits=limits, connections=connections, conditions=conditions)
     server = _Server(
         uvicorn.Config(
-            app,
+            _Reserve(app, connections, limits.busy, conditions),
+            http=cast(type[asyncio.Protocol], protocol),
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",
             server_header=False,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE,
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=list(listeners)))
+    with _accept_errors_noted(conditions):
+        serving = asyncio.create_task(server.serve(sockets=list(listeners)))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.should_exit = True
+            await serving
+            raise
+        finally:
+            conditions.close()
+
+
+class _Reserve:
+    """An application of which /metrics and the probes answer however busy the rest is."""
+
+    def __init__(self, app: ASGIApp, connections: Connections, busy: int, conditions: Conditions) -> None:
+        self._app = app
+        self._connections = connections
+        self._busy = busy
+        self._conditions = conditions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._connections.busy > self._busy and scope["path"] not in _RESERVED:
+            self._conditions.full.note(requests=self._connections.busy)
+            busy = PlainTextResponse("Too many requests; try again.\n", 503, {"Retry-After": "1"})
+            await busy(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+@contextlib.contextmanager
+def _accept_errors_noted(conditions: Conditions) -> Iterator[None]:
+    """Note connections that asyncio cannot accept, of which it reports thousands a second."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _NO_RESOURCES and "socket" in context:
+            conditions.no_files.note(error=error.strerror)
+        elif before is not None:
+            before(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
     try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await serving
-        raise
+        yield
+    finally:
+        loop.set_exception_handler(before)
