@@ -7,8 +7,8 @@ _FORM = re.compile("".join(rf"(?:(?P<{unit}>\d{{1,9}}){unit})?" for unit in _UNI
 
 
 def parse_duration(text: str) -> int:
-    """Microseconds of a duration: whole numbers with the units d, h, m, s and ms, each at most once and in
-    this order. Raises ValueError."""
+    """Return the microseconds of a duration: whole numbers with the units d, h, m, s and ms, each at most
+    once and in this order. Raises ValueError."""
     match = _FORM.fullmatch(text.strip())
     if match is None or not match.group():
         raise ValueError(f"{text!r} is not a duration")
@@ -16,7 +16,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(micros: int) -> str:
-    """The shortest form of a duration of whole milliseconds."""
+    """Return the shortest form of a duration of whole milliseconds."""
     parts = []
     for unit, size in _UNITS.items():
         count, micros = divmod(micros, size)

@@ -1,4 +1,4 @@
-"""What a reload changes, and what it cannot change."""
+"""What a reload changes, and what needs a restart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from exporter.domain.values import AccountName
 from exporter.errors import ConfigError
 
 _NEEDS_RESTART = (
-    "state.url",
     "metrics.duration_buckets",
     "metrics.max_models",
     "metrics.max_failure_reasons",
@@ -19,7 +18,7 @@ _NEEDS_RESTART = (
 
 @dataclass(frozen=True, slots=True)
 class AccountChanges:
-    """Which accounts come, stay (perhaps changed) and go."""
+    """Accounts that are added, that stay (perhaps changed) and that are removed."""
 
     added: Sequence[Account]
     kept: Sequence[Account]
@@ -27,14 +26,15 @@ class AccountChanges:
 
 
 def check_reloadable(former: Config, new: Config) -> None:
-    """Raises ConfigError where a running exporter cannot go over from the one to the other."""
-    changed = [key for key in _NEEDS_RESTART if _value(former, key) != _value(new, key)]
+    """Raise ConfigError where a running exporter cannot apply the new configuration."""
+    changed = ["state.url"] if former.state_path != new.state_path else []
+    changed += [key for key in _NEEDS_RESTART if _value(former, key) != _value(new, key)]
     if changed:
         raise ConfigError(f"a change of {', '.join(changed)} needs a restart of the exporter")
 
 
 def account_changes(former: Config, new: Config) -> AccountChanges:
-    """What becomes of each account."""
+    """Return what a new configuration changes about each account."""
     before, after = ({account.name for account in config.accounts} for config in (former, new))
     return AccountChanges(
         added=[account for account in new.accounts if account.name not in before],

@@ -1,4 +1,4 @@
-"""Secrets that are replaced while the exporter runs: read again where they come from, every few seconds."""
+"""Secrets that may be rotated while the exporter runs: read again from their source every few seconds."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ _log = structlog.get_logger("exporter.config")
 
 
 class RotatingSecrets:
-    """The secrets of one source, several while they are being rotated. `monotonic` tells seconds."""
+    """The secrets of one source, several while they are being rotated. `monotonic` is a clock of seconds."""
 
     def __init__(self, source: SecretSource, what: str, monotonic: Callable[[], float]) -> None:
         """`what` names them in the log."""
@@ -26,19 +26,22 @@ class RotatingSecrets:
         self._secrets: tuple[Secret, ...] = ()
 
     def current(self) -> tuple[Secret, ...]:
-        """Those in force; the last ones known where they cannot be read."""
+        """Return the secrets in force: the last ones read, while they cannot be read."""
         now = self._monotonic()
         if now - self._read_at >= READ_EVERY:
             self._read_at = now
             try:
                 self._secrets = self._source.read_all()
-                self._unreadable = False
             except ConfigError as error:
                 if not self._unreadable:
                     _log.error(f"cannot read {self._what}, keeping the last", error=str(error))
                 self._unreadable = True
+            else:
+                if self._unreadable:
+                    _log.info(f"{self._what} can be read again")
+                self._unreadable = False
         return self._secrets
 
     def admits(self, matches: Callable[[Secret], bool]) -> bool:
-        """Whether one of them matches; all are tried, so that the time taken does not tell which."""
+        """Return whether one of them matches; all are tried, so that the time taken does not reveal which."""
         return any([matches(secret) for secret in self.current()])

@@ -1,15 +1,19 @@
-"""Secrets and where they come from. What is secret shows in no text that Python makes of it."""
+"""Secrets and their sources. No text that Python makes of a secret holds its value."""
 
 import hmac
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.config.file import read_file
 from exporter.errors import ConfigError
+
+MAX_FILE = 64 << 10
+"""Bytes of a file of secrets."""
 
 
 class Secret:
-    """A value that only `reveal` shows."""
+    """A value that only `reveal` returns."""
 
     __slots__ = ("_value",)
 
@@ -17,7 +21,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself, for the one place that needs it."""
+        """Return the value itself, for the one place that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -34,24 +38,24 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a secret is read from, each time it is needed, so that a new one is found: one of the three."""
+    """One of three places that a secret is read from each time it is needed, so that rotation works."""
 
     value: Secret | None = None
     env: str | None = None
     file: Path | None = None
 
     def read(self) -> Secret:
-        """The secret as it is now. Raises ConfigError, which never holds what was found."""
+        """Return the present secret. Raises ConfigError, which never holds what was found."""
         found, where = self._find()
         return _checked(found, where)
 
     def read_all(self) -> tuple[Secret, ...]:
-        """The secrets as they are now, where white space separates several. Raises ConfigError."""
+        """Return the present secrets; white space separates several. Raises ConfigError."""
         found, where = self._find()
         return tuple(_checked(part, where) for part in found.split() or [""])
 
     def _find(self) -> tuple[str, str]:
-        """What is there, and the name of where that is."""
+        """Return what is found, and the name of its place."""
         if self.value is not None:
             return self.value.reveal(), "the value"
         if self.env is not None:
@@ -59,13 +63,14 @@ class SecretSource:
             if found is None:
                 raise ConfigError(f"the environment variable {self.env} is not set")
             return found, f"the environment variable {self.env}"
+        path = Path(self.file or "")
         try:
-            content = Path(self.file or "").read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot read the file {self.file}: {error.strerror}") from None
+            content = read_file(path, MAX_FILE).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ConfigError(f"the file {self.file} is not text") from None
-        return content, f"the file {self.file}"
+            raise ConfigError(f"the file {path} is not UTF-8 text") from None
+        except ValueError as error:
+            raise ConfigError(f"cannot read the file {path}: {error}") from None
+        return content, f"the file {path}"
 
 
 def _checked(found: str, where: str) -> Secret:

@@ -35,7 +35,7 @@ def test_what_cannot_be_a_key_is_refused_without_showing_it(tmp_path: Path, cont
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not text"):
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
         SecretSource(file=tmp_path / "key").read()
 
 

@@ -1,0 +1,106 @@
+"""URLs that a configuration may hold, checked so far that a call to them can at least be tried."""
+
+import ipaddress
+import re
+from pathlib import PurePosixPath
+from urllib.parse import SplitResult, urlsplit
+
+import idna
+
+API_PATH = "/api/v1"
+"""What the exporter itself adds to a base URL."""
+
+_EXAMPLE = "https://vivix-atelier.vercel.app"
+_MAX_URL = 2_048
+_MAX_HOST = 253
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_SQLITE = re.compile(r"sqlite:///([^?#]+)")
+_TRACE_ID = "{trace_id}"
+
+
+def check_base_url(value: str) -> str:
+    """Return the address of an API without slashes at its end. Raises ValueError."""
+    url = _http_url(value)
+    if url.username is not None or "?" in value or "#" in value:
+        raise ValueError("expected a URL without user, query and fragment")
+    base = value.rstrip("/")
+    if base.endswith(API_PATH):
+        raise ValueError(f"leave off {API_PATH} at the end: the exporter adds it")
+    return base
+
+
+def check_trace_url(value: str) -> str:
+    """Return a link with a place for a trace id. Raises ValueError."""
+    if _TRACE_ID not in value:
+        raise ValueError(f"expected a URL that holds {_TRACE_ID}")
+    if _http_url(value.replace(_TRACE_ID, "0" * 32)).username is not None:
+        raise ValueError("expected a URL without user: it is shown on pages")
+    return value
+
+
+def check_state_url(value: str) -> str:
+    """Return the URL of a state file. Raises ValueError, whose text never holds the URL: it may hold a
+    password."""
+    if value.startswith(("postgresql:", "postgresql+", "postgres:")):
+        raise ValueError("PostgreSQL is not supported by this version yet; use sqlite:///FILE")
+    match = _SQLITE.fullmatch(value)
+    if match is None or not value.isprintable() or PurePosixPath(match[1]).name in ("", "..", "."):
+        raise ValueError("expected sqlite:///FILE, relative to this file, or sqlite:////ABSOLUTE/FILE")
+    if match[1].endswith("/"):
+        raise ValueError("expected the name of a file, not of a folder")
+    return value
+
+
+def state_file(url: str) -> str:
+    """Return the path in a checked URL of a state file."""
+    return url.removeprefix("sqlite:///")
+
+
+def _http_url(value: str) -> SplitResult:
+    if len(value) > _MAX_URL:
+        raise ValueError(f"expected a URL of at most {_MAX_URL} characters")
+    if not value.isprintable() or any(character.isspace() for character in value):
+        raise ValueError("expected a URL without white space and control characters")
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        raise ValueError(f"expected a URL such as {_EXAMPLE} or http://[::1]:8080") from None
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"expected a URL such as {_EXAMPLE}")
+    try:
+        usable = url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("expected a port from 1 to 65535")
+    _check_host(url.hostname, bracketed="[" in url.netloc)
+    return url
+
+
+def _check_host(host: str, *, bracketed: bool) -> None:
+    """Raise ValueError for what is neither an IP address nor a name that can be looked up."""
+    if bracketed:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError("expected an IPv6 address between the brackets, such as [::1]") from None
+        if "%" in host:
+            raise ValueError("an IPv6 address with a zone is not supported")
+        return
+    name = host.removesuffix(".")
+    try:
+        if not name.isascii():
+            name = idna.encode(name, uts46=True).decode()
+        name.encode("idna")
+    except UnicodeError:
+        raise ValueError("the host is not a name that can be looked up") from None
+    labels = name.split(".")
+    if labels[-1].isdecimal():
+        try:
+            ipaddress.IPv4Address(name)
+        except ValueError:
+            raise ValueError("the host is not an IPv4 address, such as 127.0.0.1") from None
+    if len(name) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(
+            "the host is not a name that can be looked up: expected labels of 1 to 63 letters, digits and '-'"
+        )
