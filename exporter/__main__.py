@@ -1,4 +1,4 @@
-"""`python -m exporter` is the command `vivix-exporter`."""
+"""`python -m exporter`, the same as the command `vivix-exporter`."""
 
 from exporter.cli import main
 

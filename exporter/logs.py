@@ -1,4 +1,4 @@
-"""Structured logs on stderr: one line an event, logfmt or JSON; other libraries' take the same form."""
+"""Structured logs on stderr: one line an event, logfmt or JSON. Other libraries log in the same form."""
 
 import logging
 import sys
@@ -7,27 +7,31 @@ from typing import Any
 
 import structlog
 
+from exporter.printable import printable
+
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
 
-_ORDER = ["ts", "level", "msg", "account", "id", "trace_id"]
+_FIRST = ("ts", "level", "msg", "account", "id", "trace_id")
+_LEVEL_NAMES = {"warning": "warn", "critical": "error", "fatal": "error", "exception": "error"}
+_CHATTY = ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3")
+"""Loggers with a line for each API call or each change to a file, some with ids of generations."""
+
+Event = MutableMapping[str, Any]
 
 
 def set_up(level: str, style: str) -> None:
-    """Send every log line of the process to stderr. `level` is one of LEVELS, `style` one of FORMATS."""
-    renderer: Any = structlog.processors.JSONRenderer()
-    if style == "logfmt":
-        renderer = structlog.processors.LogfmtRenderer(
-            key_order=_ORDER, drop_missing=True, bool_as_flag=False
-        )
+    """Send every log line of the process to stderr. `level` is one of LEVELS and the minimum that is logged,
+    `style` one of FORMATS. Other libraries log nothing below info: their debug lines may hold secrets."""
+    # A stderr that was closed, or whose reader has gone, is no reason for tracebacks.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    threshold = logging.WARNING if level == "warn" else getattr(logging, level.upper())
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("msg"),
-        _flatten,
     ]
-    threshold = logging.WARNING if level == "warn" else getattr(logging, level.upper())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -42,21 +46,39 @@ def set_up(level: str, style: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.EventRenamer("msg"),
+                _line,
+                _renderer(style),
+            ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
-    # Every call to the API and every change to a file, at info: far too much, and with ids of generations.
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    root.setLevel(max(threshold, logging.INFO))
+    logging.getLogger("exporter").setLevel(threshold)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))
     logging.getLogger("uvicorn.error").setLevel(max(threshold, logging.WARNING))
 
 
-def _flatten(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Whatever a value holds stays on its line."""
-    for key, value in event.items():
-        if isinstance(value, str) and "\n" in value:
-            event[key] = " | ".join(value.splitlines())
-    return event
+def _renderer(style: str) -> Any:
+    if style == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.processors.LogfmtRenderer(bool_as_flag=False)
+
+
+def _line(_logger: Any, _name: str, event: Event) -> Event:
+    """Return an event of the form that both styles share: known keys first, one name for each level, and
+    nothing that would end the line or steer a terminal."""
+    level = event.get("level")
+    event["level"] = _LEVEL_NAMES.get(str(level), level)
+    keys = [key for key in _FIRST if key in event] + [key for key in event if key not in _FIRST]
+    return {key: _value(event[key]) for key in keys}
+
+
+def _value(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return printable(" | ".join(str(value).splitlines()))

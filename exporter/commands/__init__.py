@@ -1,1 +1,1 @@
-"""The commands besides `run`: check, explain, demo and simulate."""
+"""The commands, one module each, which holds the command's options as `command` and what it does."""

@@ -1,4 +1,4 @@
-"""`demo` and `simulate`: a simulated Vivix API, an application that uses it, and the exporter in between."""
+"""`demo`: the simulated Vivix API, an application that submits to it, and the exporter in between."""
 
 import asyncio
 import random
@@ -8,37 +8,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from socket import socket
 
+import click
 import yaml
 
+from exporter import logs
 from exporter.app import App
-from exporter.clock import MICROS, Clock, ScaledClock, SystemClock
+from exporter.clock import MICROS, Clock
+from exporter.commands import options
+from exporter.commands.serving import listen_on, until_signalled
+from exporter.commands.simulate import ACCOUNTS, WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
 from exporter.config import parse_config
 from exporter.domain.values import AccountName, GenerationId
-from exporter.errors import ConfigError
-from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
-from exporter.simulator.deliverer import Deliverer, delivering
+from exporter.simulator.deliverer import Deliverer
 from exporter.simulator.deliveries import Kind, Mishaps
 from exporter.simulator.faults import Faults
 from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
-from exporter.simulator.webhooks import Endpoint
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
 from exporter.store import Database
 from exporter.web.server import bound_address
 
-ACCOUNTS = (
-    SimulatedAccount("studio", "vvx_live_studio00000000000000000000000000", "ultimate", 300_000_000),
-    SimulatedAccount("shop", "vvx_live_shop0000000000000000000000000000", "pro", 80_000_000),
-    SimulatedAccount("lab", "vvx_live_lab00000000000000000000000000000", "pro", 3_000_000),
-)
-"""Their grants last for a month of what they submit, but for the lab's: after days it runs out of credits."""
 PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
 """What the demo's applications submit: somewhat less than the plans render."""
-WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
-"""Signs the simulated vendor's deliveries where no other secret is given. Public, and so no secret at all."""
 WITH_WEBHOOKS = "studio"
 """The account whose ends are also delivered by webhook."""
 WEBHOOK_MISHAPS = {Kind.LOST: 0.01, Kind.DOUBLED: 0.02, Kind.FORGED: 0.01}
@@ -50,54 +44,25 @@ BACKLOG = 60
 _BACKLOG_SPAN = 6 * 3600
 
 
-def clock_of(speed: float) -> Clock:
-    """The machine's clock, or one that runs `speed` times as fast from now on."""
-    machine = SystemClock()
-    return machine if speed == 1 else ScaledClock(speed, machine.now_us())
-
-
-def simulated_api(seed: int, clock: Clock, faults: Faults) -> SimulatedApi:
-    """The API of the demo's accounts."""
-    return SimulatedApi(World(seed, ACCOUNTS), clock, faults)
-
-
-def deliver_to(api: SimulatedApi, urls: Sequence[str], secret: str) -> None:
-    """Let webhooks go to `urls`, each written ACCOUNT=URL. Raises ConfigError for any that makes no sense."""
-    endpoints: dict[str, list[Endpoint]] = {}
-    try:
-        for written in urls:
-            account, equals, url = written.partition("=")
-            if not equals:
-                raise ValueError(
-                    f"{written!r} is not ACCOUNT=URL, such as {ACCOUNTS[0].name}=http://localhost/"
-                )
-            endpoints.setdefault(account, []).append(Endpoint(url, secret))
-        for account, listed in endpoints.items():
-            api.endpoints.set(account, listed)
-    except ValueError as error:
-        raise ConfigError(f"webhooks: {error}") from error
-
-
-async def simulate(
-    api: SimulatedApi, host: str, port: int, stop: asyncio.Event, tell: Callable[[str], None]
+@click.command("demo")
+@options.listen_address
+@options.speed
+@options.seed
+@options.log_level
+@options.log_format
+def command(
+    web_listen_address: tuple[str, ...], speed: float, seed: int, log_level: str, log_format: str
 ) -> None:
-    """Serve the simulated API and deliver its webhooks until `stop` is set; `tell` is told where. Raises
-    ListenError."""
-    async with serve(create_app(api), host, port) as address, delivering(api):
-        tell(f"Simulated Vivix API at {address.url}")
-        for account in ACCOUNTS:
-            tell(f"  account {account.name} ({account.tier}): key {account.key}")
-            for endpoint in api.endpoints.of(account.name):
-                public = endpoint.secret == WEBHOOK_SECRET
-                signed = f"signed with {endpoint.secret}" if public else "signed with the given secret"
-                tell(f"    webhooks to {endpoint.url}, {signed}")
-        await stop.wait()
+    """Run a simulated API, an application that submits to it, and the exporter."""
+    logs.set_up(log_level, log_format)
+    listeners = listen_on(web_listen_address)
+    until_signalled(lambda stop: demo(seed, speed, listeners, stop, click.echo))
 
 
 async def demo(
-    seed: int, speed: float, listeners: Sequence[socket], stop: asyncio.Event, tell: Callable[[str], None]
+    seed: int, speed: float, listeners: Sequence[socket], stop: asyncio.Event, echo: Callable[[str], None]
 ) -> None:
-    """Run all three until `stop` is set; `tell` is told what to open. State goes to a temporary folder."""
+    """Run all three until `stop` is set; `echo` takes lines to print. State goes to a temporary folder."""
     clock = clock_of(speed)
     api = simulated_api(seed, clock, Faults.none())
     api.mishaps = Mishaps(seed, WEBHOOK_MISHAPS)
@@ -110,17 +75,17 @@ async def demo(
             text = yaml.safe_dump(_configuration(api, address.url, clock.now_us()))
             config = parse_config(text, Path(folder) / "config.yaml")
             app = App(config, Database(config.state_path, owner=True), clock)
-            tell(f"Simulated Vivix API at {address.url}")
+            echo(f"Simulated Vivix API at {address.url}")
             for listener in listeners:
-                tell(f"Exporter at            http://{bound_address(listener)}/")
-                tell(f"Metrics at             http://{bound_address(listener)}/metrics")
-            tell(f"Webhooks come in for   {WITH_WEBHOOKS}")
-            tell(f"Registration token     {REGISTRATION_TOKEN}")
-            tell("Dashboards             in Grafana: Dashboards, New, Import, each file of dashboards/json")
-            tell(
+                echo(f"Exporter at            http://{bound_address(listener)}/")
+                echo(f"Metrics at             http://{bound_address(listener)}/metrics")
+            echo(f"Webhooks come in for   {WITH_WEBHOOKS}")
+            echo(f"Registration token     {REGISTRATION_TOKEN}")
+            echo("Dashboards             in Grafana: Dashboards, New, Import, each file of dashboards/json")
+            echo(
                 "                       (its Prometheus scrapes the metrics above; see dashboards/README.md)"
             )
-            tell("Stop with Ctrl-C.")
+            echo("Stop with Ctrl-C.")
 
             async def register(account: str, id: str) -> None:
                 await app.register(AccountName(account), [GenerationId(id)])
@@ -173,7 +138,7 @@ async def _submit(
 
 
 def _configuration(api: SimulatedApi, base_url: str, now_us: int) -> dict[str, object]:
-    """The demo's own, with a backlog of generations that have ended."""
+    """Return the demo's configuration, with a backlog of generations that have ended."""
     rng = random.Random(api.world.seed)
     accounts: list[dict[str, object]] = []
     for account in ACCOUNTS:
@@ -192,7 +157,7 @@ def _configuration(api: SimulatedApi, base_url: str, now_us: int) -> dict[str, o
 
 
 def _ended(world: World, account: str, created_us: int, now_us: int, rng: random.Random) -> str:
-    """Add one that has ended, and return its id."""
+    """Add a generation that has ended, and return its id."""
     model = rng.choice(MODELS)
     failed = rng.random() < world.failure_ratio
     generation = world.add_ended(

@@ -1,21 +1,43 @@
 """Everything known about one generation, for a person who asks why it was counted as it was."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
 
 from exporter.clock import iso8601
+from exporter.commands import options
+from exporter.config import load_config
 from exporter.domain.traceid import trace_id
-from exporter.domain.values import Generation, check_generation_id
+from exporter.domain.values import Generation, GenerationId, check_generation_id
+from exporter.errors import ConfigError, ExporterError
 from exporter.store import Database
 from exporter.store.reading import LoggedObservation, Reading
 
 
-def explain(database: Database, text: str) -> list[str]:
-    """Return the lines to show for the id `text`, for each account that has it; none where no account does.
-    Raises StoreError."""
+@click.command("explain")
+@options.config_file
+@click.argument("id")
+def command(id: str, config_file: Path) -> None:
+    """Show everything known about one generation. Reads the state only: no key need be readable."""
     try:
-        id = check_generation_id(text)
-    except ValueError:
-        return []
+        asked = check_generation_id(id)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    config = load_config(config_file, secrets=False)
+    database = Database(config.state_path, owner=False)
+    try:
+        lines = explain(database, asked)
+    finally:
+        database.close()
+    if not lines:
+        raise ExporterError(f"no generation {asked!r} in {config.state_path}; was it ever registered?")
+    for line in lines:
+        click.echo(line)
+
+
+def explain(database: Database, id: GenerationId) -> list[str]:
+    """The lines to show for `id`, for each account that has it; none where nobody does. Raises StoreError."""
     with database.begin() as connection:
         reading = Reading(connection)
         lines: list[str] = []

@@ -105,7 +105,7 @@ def found(lines: Sequence[str], pattern: str) -> str:
     return next(match[1] for line in lines if (match := re.search(pattern, line)))
 
 
-def test_the_version_and_the_help_are_told() -> None:
+def test_the_version_and_the_help_are_printed() -> None:
     assert re.fullmatch(r"vivix-exporter \d+\.\d+\.\d+\n", run("--version").stdout)
     for command in ((), ("run",), ("check",), ("demo",), ("simulate",), ("explain",)):
         done = run(*command, "--help")
@@ -124,9 +124,67 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.startswith("vivix-exporter ")
 
 
-@pytest.mark.parametrize("arguments", [("fly",), ("run", "--no-such-flag"), ("run", "--log.level", "loud")])
-def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
-    assert_refused(run(*arguments), 2, "Usage:")
+@pytest.mark.parametrize(
+    ("arguments", "message", "command"),
+    [
+        ((), "Missing command.", "vivix-exporter"),
+        (("fly",), "No such command 'fly'.", "vivix-exporter"),
+        (("run", "--no-such-flag"), "No such option", "vivix-exporter run"),
+        (("run", "--log.level", "loud"), "'loud' is not one of", "vivix-exporter run"),
+        (("demo", "--speed", "fast"), "'fast' is not a valid float", "vivix-exporter demo"),
+        (("explain",), "Missing argument 'ID'", "vivix-exporter explain"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_message(
+    arguments: tuple[str, ...], message: str, command: str
+) -> None:
+    done = run(*arguments)
+    assert_refused(done, 2, message, f"see '{command} --help'")
+    assert all(line.startswith("vivix-exporter: ") for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("WEB_ENABLE_LIFECYCLE", "maybe")],
+)
+def test_a_variable_with_nonsense_is_wrong_usage_that_names_it(variable: str, value: str) -> None:
+    name = f"VIVIX_EXPORTER_{variable}"
+    assert_refused(run("run", env={name: value}), 2, name, f"'{value}'")
+
+
+def test_every_line_of_an_error_names_the_program(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("acounts: []\npoling: {}\n")
+    done = run("check", "--config.file", str(tmp_path / "config.yaml"))
+    assert_refused(done, 2, "acounts", "poling")
+    assert len(done.stderr.splitlines()) > 1
+    assert all(line.startswith("vivix-exporter: ") for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("closed", [("--help",), ("check", "--help")])
+def test_a_reader_that_has_gone_is_no_traceback(closed: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, *closed], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_traceback(tmp_path: Path, redirection: str) -> None:
+    command = f"{COMMAND[0]} check --config.file {configured(tmp_path)} {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "vivix-exporter: No space left on device\n")
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -145,6 +203,14 @@ def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
         ("accounts:\n- {name: a, api_key: k, base_url: nowhere}\n", ["base_url", "expected a URL"]),
         ("accounts:\n- {name: a, api_key_file: gone.key}\n", ["gone.key", "No such file"]),
         ("accounts:\n- {name: a, api_key_env: NOT_SET_ANYWHERE}\n", ["NOT_SET_ANYWHERE", "not set"]),
+        ("accounts:\n- {name: a, api_key: !env X}\n", [":2:22", "accounts[0].api_key", "not supported"]),
+        ("accounts:\n- {name: a, api_key: k, base_url: 2026-02-30}\n", [":2:35", "base_url", "date"]),
+        ("accounts:\n- {name: a, api_key: k, calls_per_minute: 0x_}\n", [":2:43", "calls_per_minute"]),
+        ('accounts:\n- {name: a, api_key_file: "a\\0b"}\n', [":2:27", "api_key_file"]),
+        ("accounts:\n- {name: a, api_key: !!binary '?'}\n", [":2:22", "api_key"]),
+        ("accounts: *nowhere\n", [":1:11", "alias"]),
+        ("accounts:\n- {name: a, api_key: k}\nstate: {retention: 999999999d}\n", [":3:20", "36500d"]),
+        ("accounts:\n- {name: a, api_key: k, base_url: 'http://foo..bar'}\n", [":2:35", "the host"]),
     ],
 )
 def test_a_bad_configuration_is_refused_with_its_place(
@@ -188,7 +254,7 @@ def test_a_malformed_address_is_wrong_usage(tmp_path: Path) -> None:
     assert_refused(done, 2, "9893", "HOST:PORT")
 
 
-def test_check_says_what_it_found(tmp_path: Path) -> None:
+def test_check_reports_what_it_found(tmp_path: Path) -> None:
     done = run("check", "--config.file", str(configured(tmp_path, generations=["a", "b"])))
     assert done.returncode == 0
     assert "valid" in done.stdout
@@ -196,9 +262,63 @@ def test_check_says_what_it_found(tmp_path: Path) -> None:
     assert KEY not in done.stdout + done.stderr
 
 
-def test_the_example_is_accepted_as_it_is() -> None:
+def test_the_example_is_accepted_with_a_warning_about_its_key() -> None:
     example = Path(__file__).parents[2] / "config.example.yaml"
-    assert run("check", "--config.file", str(example)).returncode == 0
+    done = run("check", "--config.file", str(example))
+    assert done.returncode == 0
+    assert f"warning: {example}:8:14: accounts[0].api_key: this seems to be a placeholder" in done.stderr
+
+
+def test_check_warns_of_what_is_probably_not_meant(tmp_path: Path) -> None:
+    (tmp_path / "studio.key").write_text(KEY)
+    (tmp_path / "studio.key").chmod(0o644)
+    accounts = [{"name": "studio", "api_key_file": "studio.key", "generation_files": ["ids/*.txt"]}]
+    path = write_config(tmp_path, accounts)
+    done = run("check", "--config.file", str(path))
+    assert done.returncode == 0
+    assert "accounts[0].api_key_file: every user of this machine can read" in done.stderr
+    assert "accounts[0].generation_files[0]: this pattern matches no file" in done.stderr
+    (tmp_path / "studio.key").chmod(0o600)
+    (tmp_path / "ids").mkdir()
+    (tmp_path / "ids" / "one.txt").write_text("a\n")
+    assert run("check", "--config.file", str(path)).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("config.yaml/state.db", "is not a folder"),
+        ("folder", "not a regular file"),
+        ("other.db", "file is not a database"),
+        ("/proc/state.db", "cannot write in /proc"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_check_refuses_a_state_that_run_could_not_use(tmp_path: Path, state: str, message: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other.db").write_text("no database")
+    path = write_config(tmp_path, [{"name": "a", "api_key": KEY}], state={"url": f"sqlite:///{state}"})
+    assert_refused(run("check", "--config.file", str(path)), 2, state, message)
+
+
+def test_check_accepts_a_state_that_a_running_exporter_has_locked(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    database = Database(tmp_path / "vivix-exporter.db", owner=True)
+    done = run("check", "--config.file", str(path))
+    database.close()
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_url_of_the_state_is_read_from_where_the_configuration_says(tmp_path: Path) -> None:
+    accounts = [{"name": "a", "api_key": KEY}]
+    (tmp_path / "state.url").write_text("sqlite:///elsewhere.db\n")
+    Database(tmp_path / "elsewhere.db", owner=True).close()
+    path = write_config(tmp_path, accounts, state={"url_file": "state.url"})
+    assert_refused(run("explain", "x", "--config.file", str(path)), 1, "elsewhere.db", "no generation 'x'")
+    path = write_config(tmp_path, accounts, state={"url_env": "STATE_URL"})
+    done = run("check", "--config.file", str(path), env={"STATE_URL": "postgresql://u:hunter2@h/d"})
+    assert_refused(done, 2, "state.url_env: PostgreSQL is not supported by this version yet")
+    assert "hunter2" not in done.stderr
 
 
 def test_flags_are_read_from_the_environment(tmp_path: Path) -> None:
@@ -264,7 +384,14 @@ async def test_run_reloads_on_sighup(tmp_path: Path) -> None:
         await until(printed(lines, "the configuration was reloaded"), "it reloads")
         path.write_text("accounts: []\n")
         process.send_signal(signal.SIGHUP)
-        await until(printed(lines, "the configuration is refused"), "it refuses")
+        await until(printed(lines, "expected at least one account"), "it refuses")
+        for broken, place in (
+            ("accounts: !env X\n", ":1:11: "),
+            ("accounts: [{a: 2026-02-30}]\n", ":1:16: "),
+        ):
+            path.write_text(broken)
+            process.send_signal(signal.SIGHUP)
+            await until(printed(lines, re.escape(place)), "it refuses")
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     reloaded = json.loads(next(line for line in lines if "was reloaded" in line))
@@ -296,11 +423,75 @@ def test_a_webhook_that_makes_no_sense_is_refused(arguments: Sequence[str], part
     assert_refused(run("simulate", "--listen", "127.0.0.1:0", *arguments), 2, "webhooks", part)
 
 
-def test_explaining_what_was_never_handed_over_says_so(tmp_path: Path) -> None:
+def test_explaining_an_id_that_was_never_registered_says_so(tmp_path: Path) -> None:
     path = configured(tmp_path)
     assert_refused(run("explain", "nobody", "--config.file", str(path)), 2, "no such state file")
     Database(tmp_path / "vivix-exporter.db", owner=True).close()
     assert_refused(run("explain", "nobody", "--config.file", str(path)), 1, "no generation 'nobody'")
+
+
+def test_explaining_needs_no_secret(tmp_path: Path) -> None:
+    account = {"name": "a", "api_key_env": "NOT_SET", "webhook_secret_file": "gone"}
+    path = write_config(tmp_path, [account], web={"registration_token_file": "gone"})
+    Database(tmp_path / "vivix-exporter.db", owner=True).close()
+    assert_refused(run("explain", "nobody", "--config.file", str(path)), 1, "no generation 'nobody'")
+
+
+@pytest.mark.parametrize(
+    ("listen", "shown"), [("0.0.0.0:0", r"0\.0\.0\.0:[1-9]\d*"), (":0", r"(\[::\]|0\.0\.0\.0):[1-9]\d*")]
+)
+async def test_the_address_that_is_listened_on_is_logged(tmp_path: Path, listen: str, shown: str) -> None:
+    arguments = ("run", "--config.file", str(configured(tmp_path)), "--web.listen-address", listen)
+    async with started(*arguments) as (process, lines):
+        await until(printed(lines, f"msg=listening address={shown}$"), "it listens")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+async def test_logs_begin_with_time_level_and_message_in_both_formats(tmp_path: Path) -> None:
+    path = configured(tmp_path, generation_files=["broken.json"])
+    (tmp_path / "broken.json").write_text("[")
+    for style, first in (
+        ("json", r'{"ts": "\S+", "level": "warn", "msg": "'),
+        ("logfmt", r"ts=\S+ level=warn msg="),
+    ):
+        arguments = (*on_a_free_port(path)[:-1], style, "--log.level", "warning")
+        async with started(*arguments) as (process, lines):
+            await until(printed(lines, f"^{first}.*broken"), "a warning is logged")
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+        assert not printed(lines, "listening")()
+
+
+async def signalled_early(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal as soon as the process handles it, long before it is ready."""
+    mask = 1 << (number - 1)
+    while (
+        not int(re.findall(r"SigCgt:\t(\w+)", Path(f"/proc/{process.pid}/status").read_text())[0], 16) & mask
+    ):
+        await asyncio.sleep(0)
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_end_during_the_start_ends_it_quietly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with started(*on_a_free_port(configured(tmp_path))) as (process, lines):
+        # Python itself handles SIGINT before the command does.
+        await signalled_early(process, signal.SIGTERM if number is signal.SIGTERM else signal.SIGHUP)
+        if number is signal.SIGINT:
+            process.send_signal(number)
+        assert await process.wait() == 0
+    assert "Traceback" not in "\n".join(lines)
+
+
+async def test_sighup_during_the_start_reloads_later(tmp_path: Path) -> None:
+    async with started(*on_a_free_port(configured(tmp_path))) as (process, lines):
+        await signalled_early(process, signal.SIGHUP)
+        await until(printed(lines, "the configuration was reloaded"), "it reloads")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
 
 
 async def test_the_demo_has_moving_totals_of_several_models_and_reasons() -> None:
@@ -337,7 +528,7 @@ async def test_the_simulator_alone_answers_and_stops() -> None:
         assert await process.wait() == 0
 
 
-async def test_the_simulator_delivers_webhooks_where_it_is_told_to() -> None:
+async def test_the_simulator_delivers_webhooks_where_it_it_is_asked_to() -> None:
     delivered: list[tuple[str, bytes]] = []
 
     async def take(request: Request) -> Response:

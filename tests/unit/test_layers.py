@@ -27,7 +27,7 @@ LAYERS = (
     ("config",),
     ("domain",),
     ("heartbeat", "logs"),
-    ("errors", "clock"),
+    ("errors", "clock", "printable", "signals"),
 )
 """The layout, from the command down to the words that all use; imports point down this list."""
 

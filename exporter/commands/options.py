@@ -1,0 +1,54 @@
+"""Options that several commands share; each is also read from the environment."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from exporter.logs import FORMATS, LEVELS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_ADDRESS = ":9893"
+
+
+class _Level(click.Choice[str]):
+    """A level of logs; `warning` is another name of `warn`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("warn" if value == "warning" else value, param, ctx)
+
+
+def option(flag: str, **settings: Any) -> Callable[[F], F]:
+    """Return an option that is also read from the environment: --web.listen-address as
+    VIVIX_EXPORTER_WEB_LISTEN_ADDRESS."""
+    plain = flag.lstrip("-").replace(".", "_").replace("-", "_")
+    variable = f"VIVIX_EXPORTER_{plain.upper()}"
+    return click.option(flag, plain, envvar=variable, show_envvar=True, show_default=True, **settings)
+
+
+config_file = option(
+    "--config.file",
+    type=click.Path(path_type=Path),
+    default=Path("config.yaml"),
+    metavar="FILE",
+    help="Configuration file (YAML).",
+)
+listen_address = option(
+    "--web.listen-address",
+    multiple=True,
+    default=[DEFAULT_ADDRESS],
+    metavar="HOST:PORT",
+    help="Address to serve HTTP on; repeatable.",
+)
+log_level = option("--log.level", type=_Level(LEVELS), default="info", help="Minimum log level.")
+log_format = option("--log.format", type=click.Choice(FORMATS), default="logfmt", help="Log format.")
+speed = click.option(
+    "--speed",
+    type=click.FloatRange(min=0.01, max=1000),
+    default=1.0,
+    show_default=True,
+    help="Speed of simulated time, as a multiple of real time.",
+)
+seed = click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
