@@ -10,7 +10,7 @@ import click
 import structlog
 
 from exporter import logs
-from exporter.app import VERSION, App
+from exporter.app import App
 from exporter.commands import options
 from exporter.commands.serving import listen_on, until_signalled
 from exporter.config import Config, load_config
@@ -39,7 +39,7 @@ def command(
     """Run the exporter in the foreground until SIGTERM or SIGINT. SIGHUP reloads the configuration."""
     logs.set_up(log_level, log_format)
     config = load_config(config_file)
-    _log.info("starting", version=VERSION, config=config_file, state=config.state_path)
+    _log.info("configuration loaded", config=config_file, accounts=len(config.accounts))
     database = Database(config.state_path, owner=True)
     try:
         listeners = listen_on(web_listen_address)

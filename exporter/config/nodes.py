@@ -206,7 +206,7 @@ def _named(tag: str) -> str:
 
 def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
     """Return place and reason of a syntax error."""
-    # What is never closed is to be mended where it was opened.
+    # What is never closed is best shown where it was opened.
     marks = [error.context_mark, error.problem_mark]
     first, second = marks if "end of stream" in str(error.problem) else reversed(marks)
     mark = first or second

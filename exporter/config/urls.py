@@ -90,7 +90,7 @@ def _check_host(host: str, *, bracketed: bool) -> None:
     name = host.removesuffix(".")
     try:
         if not name.isascii():
-            name = idna.encode(name, uts46=True).decode()
+            name = idna.encode(name.lower()).decode()
         name.encode("idna")
     except UnicodeError:
         raise ValueError("the host is not a name that can be looked up") from None

@@ -116,3 +116,14 @@ def test_no_import_hides_in_a_function(path: Path) -> None:
         if isinstance(inner, ast.Import | ast.ImportFrom)
     ]
     assert hidden == []
+
+
+def test_modules_are_imported_by_name_in_few_places() -> None:
+    """The command line imports a command when it is needed, tracing its SDK where something is traced."""
+    by_name = {
+        dotted(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_module"
+    }
+    assert by_name <= {"cli", "tracing.opening", "tracing.sdk"}

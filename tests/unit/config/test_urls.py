@@ -1,9 +1,9 @@
 """URLs: what can be called is accepted, what cannot is refused."""
 
-from contextlib import suppress
-
+import httpx
 import pytest
-from hypothesis import given
+import yarl
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.config.urls import check_base_url, check_state_url, check_trace_url
@@ -40,11 +40,20 @@ def test_a_base_url_that_ends_in_the_path_of_the_api_is_refused(url: str) -> Non
         check_base_url(url)
 
 
-@given(st.text() | st.text().map("http://{}".format) | st.from_regex(r"https?://[a-z.:\[\]@%\d-]{1,80}/?"))
-def test_any_text_is_a_url_whose_host_can_be_encoded_or_refused(text: str) -> None:
+urls = st.text() | st.text().map("http://{}".format) | st.from_regex(r"https?://[a-zé.:\[\]@%\d-]{1,80}/?")
+
+
+@given(urls | st.text().map("http://localhost/{}".format))
+@example("http://a。b")
+@example("http://BÜCHER.example")
+def test_any_text_is_a_url_that_the_client_takes_or_refused(text: str) -> None:
     for check in (check_base_url, check_trace_url, check_state_url):
-        with suppress(ValueError):
-            assert check(text)
+        try:
+            accepted = check(text)
+        except ValueError:
+            continue
+        if check is check_base_url:
+            assert yarl.URL(str(httpx.URL(f"{accepted}/api/v1/credits"))).host
 
 
 def test_the_state_is_never_repeated_because_it_may_hold_a_password() -> None:
