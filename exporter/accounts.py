@@ -1,33 +1,32 @@
-"""The accounts that are followed: how each is built from the configuration; how they come, change and go."""
+"""The accounts that are followed: how they come, change and go."""
 
 import asyncio
-import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from exporter.account import FollowedAccount
-from exporter.clock import MICROS, Clock, SystemClock
-from exporter.config import Account, Config, RotatingSecrets
+from exporter.account import Builder, FollowedAccount, aims, terms, webhook_secrets
+from exporter.config import Account, Config
 from exporter.config.reload import AccountChanges, account_changes
 from exporter.domain.ledger import Ledger
 from exporter.domain.values import AccountName
 from exporter.errors import ConfigError, StoreError
-from exporter.heartbeat import Heartbeat
 from exporter.metrics.instruments import Instruments
-from exporter.polling.account_info import AccountInfo
-from exporter.polling.backoff import Backoff
-from exporter.polling.budget import Budget
-from exporter.polling.cadence import Cadence
-from exporter.polling.follower import Follower
-from exporter.polling.poller import ASSUMED_CALLS_PER_MINUTE, Poller, Terms
-from exporter.polling.webhook_trust import WebhookTrust
-from exporter.sources.idfiles import IdFiles
-from exporter.sources.listing import Sources
-from exporter.store import Store
+from exporter.polling.relisting import Relisted, Relisting
+from exporter.sources.listing import Listing, Sources
+from exporter.store import Store, Transaction
 from exporter.vivix.client import Client
 from exporter.web.webhooks import Result
 
-_TERMS = ("api_key", "api_key_env", "api_key_file", "base_url", "rate_limit_share", "calls_per_minute")
+PATIENCE = 60.0
+"""Real seconds in which everything must have been read that a new configuration needs."""
+
+_CALLED = ("base_url", "api_key", "api_key_env", "api_key_file")
+"""Keys of an account that say where it is called, and as whom."""
+_TERMS = (*_CALLED, "rate_limit_share", "calls_per_minute")
 """Keys of an account that say how it is called."""
+_LISTS = ("generations", "generation_files")
+"""Keys of an account that list ids."""
 
 
 @dataclass(slots=True)
@@ -38,6 +37,28 @@ class _Tasks:
     listing: asyncio.Task[None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Calling:
+    """How an account is called from now on."""
+
+    key: str
+    client: Client
+    other_api: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What lists an account's ids from now on, and the ids."""
+
+    account: FollowedAccount
+    sources: Sources
+    listing: Listing
+
+    def relisting(self) -> Relisting:
+        follower = self.account.poller.follower
+        return follower.relisting(self.listing.wanted, whole=self.listing.whole)
+
+
 class Accounts:
     """`followed` holds those that are followed at present; others may read it, and see it change."""
 
@@ -46,146 +67,167 @@ class Accounts:
         store: Store,
         ledger: Ledger,
         instruments: Instruments,
-        clock: Clock,
-        heartbeat: Heartbeat,
-        version: str,
+        builder: Builder,
+        patience: float = PATIENCE,
     ) -> None:
         self.followed: dict[AccountName, FollowedAccount] = {}
         self._store = store
         self._ledger = ledger
         self._instruments = instruments
-        self._clock = clock
-        self._heartbeat = heartbeat
-        self._version = version
+        self._build = builder
+        self._patience = patience
         self._tasks: dict[AccountName, _Tasks] = {}
-        self._removing: dict[AccountName, asyncio.Task[None]] = {}
+        self._draining: dict[AccountName, asyncio.Task[None]] = {}
 
-    async def start(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> None:
-        """Follow one more account; returns once what is listed is taken up. Raises StoreError."""
-        await self._begin(await self._prepare(account, config), loops)
+    async def start(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> int:
+        """Follow one more account; returns once what is listed is stored, however long the state cannot be
+        written. The result is how many generations were in flight before. Raises StoreError."""
+        one = await self._load(account, config)
+        resumed = len(one.poller.follower.schedule)
+        await one.sources.apply()
+        self._begin(one, loops)
+        return resumed
 
     async def change(self, former: Config, config: Config, loops: asyncio.TaskGroup) -> AccountChanges:
-        """Go over from one configuration to another: wholly, or not at all where ConfigError is raised. What
-        accounts that stay follow is not disturbed."""
+        """Apply another configuration: wholly, or not at all where ConfigError is raised. What accounts that
+        stay follow is not disturbed."""
         changes = account_changes(former, config)
-        try:
-            added = [await self._prepare(account, config) for account in changes.added]
-        except StoreError as error:
-            raise ConfigError(f"the state cannot be read: {error}") from error
-        for name in changes.removed:
-            self._removing[name] = loops.create_task(self._remove(name))
-        for account in changes.kept:
-            await self._apply(account, former, config, loops)
-        for one in added:
-            await self._begin(one, loops)
+        async with AsyncExitStack() as listings:
+            try:
+                async with asyncio.timeout(self._patience):
+                    added = [await self._load(account, config) for account in changes.added]
+                    called = [self._call(self._kept(new), new, former, config) for new in changes.kept]
+                    listed = [_Listed(one, one.sources, await one.sources.read()) for one in added]
+                    relisted = [await self._list(self._kept(new), new, config) for new in changes.kept]
+                    lists = [*listed, *filter(None, relisted)]
+                    for one in lists:
+                        await listings.enter_async_context(one.account.poller.follower.listing)
+                relistings = [one.relisting() for one in lists]
+                stored = await self._store.write(lambda tx: self._write(tx, relistings))
+            except StoreError as error:
+                raise ConfigError(f"the state cannot be written: {error}") from error
+            except TimeoutError:
+                raise ConfigError(
+                    f"what it needs could not be read within {self._patience:g} s: files of ids that do not "
+                    "answer, or an account that has been removed and still waits for answers; try again"
+                ) from None
+            # Nothing below fails or waits, so that nobody sees a part of it.
+            removed = [self._remove(name, loops) for name in changes.removed]
+            for new, calling in zip(changes.kept, called, strict=True):
+                self._change(self._kept(new), new, calling, config, loops)
+            for one, relisting, result in zip(lists, relistings, stored, strict=True):
+                one.account.poller.follower.relisted(relisting, result)
+                one.account.poller.wake()
+            for one in filter(None, relisted):
+                self._change_sources(one, loops)
+            for account in added:
+                self._continue_budget(account, removed)
+                self._begin(account, loops)
         return changes
 
-    async def _prepare(self, account: Account, config: Config) -> FollowedAccount:
+    def _kept(self, account: Account) -> FollowedAccount:
+        return self.followed[AccountName(account.name)]
+
+    async def _load(self, account: Account, config: Config) -> FollowedAccount:
         """Build an account's parts, and load what the store holds for it. Raises StoreError."""
         name = AccountName(account.name)
-        leaving = self._removing.pop(name, None)
-        if leaving is not None:
-            await leaving
-        poller = self._poller(account, config)
+        if (draining := self._draining.get(name)) is not None:
+            await asyncio.wait({draining})
+        one = self._build.account(account, config)
         self._ledger.load(
             name, *await self._store.write(lambda tx: (list(tx.totals(name)), list(tx.admissions(name))))
         )
-        await poller.follower.load()
-        await poller.load()
-        sources = self._sources(account, config, poller)
-        return FollowedAccount(account, poller, sources, self._webhook_secrets(account, config))
+        await one.poller.follower.load()
+        await one.poller.load()
+        return one
 
-    async def _begin(self, account: FollowedAccount, loops: asyncio.TaskGroup) -> None:
-        """Take up what is listed, and begin to call."""
+    def _call(
+        self, account: FollowedAccount, new: Account, former: Config, config: Config
+    ) -> _Calling | None:
+        """How an account that stays is to be called, None where that does not change. Raises ConfigError."""
+        if former.polling == config.polling and not _differ(account.config, new, _TERMS):
+            return None
+        key = new.key_source(config.folder).read().reveal()
+        other_api = account.config.base_url != new.base_url
+        return _Calling(key, self._build.client(new, config), other_api)
+
+    async def _list(self, account: FollowedAccount, new: Account, config: Config) -> _Listed | None:
+        """What an account that stays lists, None where that is to be read as before."""
+        if not _differ(account.config, new, _LISTS):
+            return None
+        sources = self._build.sources(new, config, account.poller)
+        return _Listed(account, sources, await sources.read())
+
+    def _write(self, tx: Transaction, relistings: Sequence[Relisting]) -> Sequence[Relisted]:
+        """Everything that a reload stores, and something in any case: it is not applied while what follows
+        from it could not be kept."""
+        at_us = self._build.clock.now_us()
+        tx.prove_writable(at_us)
+        return [relisting.write(tx, at_us) for relisting in relistings]
+
+    def _begin(self, account: FollowedAccount, loops: asyncio.TaskGroup) -> None:
+        """Begin to call, and to keep in step with what is listed."""
         name = account.poller.account
-        listing = loops.create_task(account.sources.run())
-        await account.sources.applied.wait()
+        self._expect_deliveries(account)
         self.followed[name] = account
-        self._tasks[name] = _Tasks(loops.create_task(account.poller.run()), listing)
+        polling, listing = loops.create_task(account.poller.run()), loops.create_task(account.sources.run())
+        self._tasks[name] = _Tasks(polling, listing)
 
-    async def _remove(self, name: AccountName) -> None:
-        """Follow an account no longer; its totals stay in the store."""
+    def _remove(self, name: AccountName, loops: asyncio.TaskGroup) -> FollowedAccount:
+        """Stop following an account; its totals stay in the store, and calls under way end by themselves."""
         account, tasks = self.followed.pop(name), self._tasks.pop(name)
         tasks.listing.cancel()
         account.poller.drain()
-        await tasks.polling
-        self._instruments.forget(name)
 
-    async def _apply(self, new: Account, former: Config, config: Config, loops: asyncio.TaskGroup) -> None:
-        """Let an account that stays be followed as the new configuration says."""
-        account = self.followed[AccountName(new.name)]
-        old, account.config = account.config, new
+        async def drained() -> None:
+            await tasks.polling
+            self._instruments.forget(name)
+
+        draining = self._draining[name] = loops.create_task(drained())
+        draining.add_done_callback(lambda _: self._draining.pop(name))
+        return account
+
+    def _change(
+        self,
+        account: FollowedAccount,
+        new: Account,
+        calling: _Calling | None,
+        config: Config,
+        loops: asyncio.TaskGroup,
+    ) -> None:
+        """Let an account that stays be followed as the configuration says, but for what it lists."""
+        account.config = new
         poller, follower = account.poller, account.poller.follower
-        changed = {key for key in _TERMS if getattr(old, key) != getattr(new, key)}
-        if changed or former.polling != config.polling:
-            follower.cadence.aim(*_aims(config))
-            other_api = "base_url" in changed
-            await poller.change(_terms(new, config), self._client(new, config), other_api=other_api)
-        account.webhook_secrets = self._webhook_secrets(new, config)
+        if calling is not None:
+            follower.cadence.aim(*aims(config))
+            former = poller.change(
+                terms(new, config), calling.client, calling.key, other_api=calling.other_api
+            )
+            loops.create_task(former.retire())
+        account.webhook_secrets = webhook_secrets(new, config)
+        self._expect_deliveries(account)
         was_relied_on = follower.webhook_trust.relied_on
         follower.webhook_trust.configured = account.webhook_secrets is not None
         if was_relied_on and not follower.webhook_trust.relied_on:
             follower.poll_all()
             poller.wake()
-        if (old.generations, old.generation_files) != (new.generations, new.generation_files):
-            tasks = self._tasks[poller.account]
-            tasks.listing.cancel()
-            account.sources = self._sources(new, config, poller)
-            tasks.listing = loops.create_task(account.sources.run())
-            await account.sources.applied.wait()
 
-    def _poller(self, account: Account, config: Config) -> Poller:
-        follower = Follower(
-            AccountName(account.name),
-            self._store,
-            Cadence(*_aims(config), config.metrics.max_models),
-            self._clock,
-            self._instruments,
-            WebhookTrust(account.webhook_secret_source(config.folder) is not None),
-        )
-        return Poller(
-            follower=follower,
-            store=self._store,
-            client=self._client(account, config),
-            budget=Budget(ASSUMED_CALLS_PER_MINUTE, account.rate_limit_share),
-            backoff=Backoff(random.Random()),
-            account_info=AccountInfo(),
-            clock=self._clock,
-            heartbeat=self._heartbeat,
-            terms=_terms(account, config),
-        )
+    def _change_sources(self, listed: _Listed, loops: asyncio.TaskGroup) -> None:
+        tasks = self._tasks[listed.account.poller.account]
+        tasks.listing.cancel()
+        listed.account.sources = listed.sources
+        tasks.listing = loops.create_task(listed.sources.run())
 
-    def _client(self, account: Account, config: Config) -> Client:
-        timeout = config.polling.request_timeout / MICROS
-        name = AccountName(account.name)
-        return Client(name, account.base_url, timeout, self._clock, self._instruments, self._version)
+    def _continue_budget(self, new: FollowedAccount, removed: Sequence[FollowedAccount]) -> None:
+        """An account that was renamed has made the calls of the last minute under its former name."""
+        for former in removed:
+            if not _differ(former.config, new.config, _CALLED):
+                new.poller.share_budget(former.poller)
 
-    def _sources(self, account: Account, config: Config, poller: Poller) -> Sources:
-        # Files are not written faster where simulated time runs faster.
-        clock, globs = SystemClock(), account.generation_files
-        files = IdFiles(poller.account, config.folder, globs, clock, self._heartbeat)
-        return Sources(poller, account.ids, files, self._clock)
-
-    def _webhook_secrets(self, account: Account, config: Config) -> RotatingSecrets | None:
-        source = account.webhook_secret_source(config.folder)
-        if source is None:
-            return None
-        self._instruments.expect_deliveries(AccountName(account.name), Result)
-        return RotatingSecrets(source, f"the webhook secret of {account.name}", SystemClock().monotonic)
+    def _expect_deliveries(self, account: FollowedAccount) -> None:
+        if account.webhook_secrets is not None:
+            self._instruments.expect_deliveries(account.poller.account, Result)
 
 
-def _aims(config: Config) -> tuple[float, float, float]:
-    polling = config.polling
-    return polling.target_lag / MICROS, polling.min_interval / MICROS, polling.max_interval / MICROS
-
-
-def _terms(account: Account, config: Config) -> Terms:
-    polling, key = config.polling, account.key_source(config.folder)
-    return Terms(
-        read_key=lambda: key.read().reveal(),
-        rate_limit_share=account.rate_limit_share,
-        calls_per_minute=account.calls_per_minute,
-        request_timeout_us=polling.request_timeout,
-        not_found_grace_us=polling.not_found_grace,
-        give_up_after_us=polling.give_up_after,
-    )
+def _differ(one: Account, other: Account, keys: Sequence[str]) -> bool:
+    return any(getattr(one, key) != getattr(other, key) for key in keys)

@@ -1,4 +1,4 @@
-"""Builds everything from a configuration and connects it; the only module that sees the whole of both."""
+"""Wiring: everything is built from the configuration and connected here, and nowhere else."""
 
 import asyncio
 import os
@@ -10,7 +10,8 @@ from socket import socket
 
 import structlog
 
-from exporter.accounts import Accounts
+from exporter.account import Builder
+from exporter.accounts import PATIENCE, Accounts
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config, RotatingSecrets
 from exporter.config.reload import check_reloadable
@@ -22,8 +23,10 @@ from exporter.intake import Intake
 from exporter.metrics.collector import Collector
 from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.instruments import Instruments
+from exporter.reloads import Refused, Reloads
 from exporter.store import Database, Store
 from exporter.store.reading import DueSpans
+from exporter.threads import on_thread
 from exporter.tracing import Sender, SpanExport, choose, open_sender, server_of, trace_of
 from exporter.tracing.spans import Trace
 from exporter.web.api import Api
@@ -51,10 +54,12 @@ class App:
         *,
         load: Callable[[], Config] | None = None,
         lifecycle: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         """`database` must be the one that `config.state` names, opened as its owner. `run` closes it. `load`
-        reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that. Raises
-        ConfigError where the `OTEL_*` variables make no sense, and StoreError."""
+        reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that; `patience`
+        is how many seconds a reload waits for files. Raises ConfigError where the `OTEL_*` variables make no
+        sense, and StoreError."""
         self._config = config
         self._load = load or (lambda: config)
         self._clock = clock or SystemClock()
@@ -77,10 +82,12 @@ class App:
         )
         self._instruments.watch_pending_spans(lambda: self._store.spans_pending)
         self._exemplars = Exemplars(self._ledger)
-        self._accounts = Accounts(
-            self._store, self._ledger, self._instruments, self._clock, self._heartbeat, VERSION
-        )
-        self._reloads: asyncio.Queue[asyncio.Future[ConfigError | None]] = asyncio.Queue()
+        builder = Builder(self._store, self._instruments, self._clock, self._heartbeat, VERSION)
+        self._accounts = Accounts(self._store, self._ledger, self._instruments, builder, patience)
+        self._instruments.watch_owned_accounts(lambda: len(self._accounts.followed))
+        self._patience = patience
+        self._loops: asyncio.TaskGroup | None = None
+        self._reloads = Reloads(self._reload, self._instruments.config_refused)
         self.ready = asyncio.Event()
         """Set once the state is loaded and the loops run."""
         self._intake = Intake(
@@ -92,6 +99,7 @@ class App:
     async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
         """Follow and serve until `stop` is set, then finish the writes under way. A loop that dies takes
         the others with it, and its exception is raised in a group."""
+        _log.info("starting", version=VERSION, state=str(self._database.path))
         if self._database.restart_histograms(self._ledger.bounds_us):
             _log.warning("metrics.duration_buckets has changed: the histograms of durations start anew")
         try:
@@ -102,17 +110,12 @@ class App:
                         loops.create_task(_stopped(stop))
                         loops.create_task(serve(self._pages.app(), listeners))
                         loops.create_task(self._store.prune(lambda: self._config.state.retention))
-                        config = self._config
-                        for account in config.accounts:
-                            await self._accounts.start(account, config, loops)
+                        await self._follow(loops)
                         if self._sender is not None:
                             loops.create_task(self._span_export(self._sender).run())
-                        self._instruments.config_loaded(self._clock.now_us(), len(self._accounts.followed))
+                        self._instruments.config_loaded(self._clock.now_us())
                         self.ready.set()
-                        _log.info(
-                            "following", accounts=len(self._accounts.followed), traces=self._traces_to.value
-                        )
-                        loops.create_task(self._reload_when_asked(loops))
+                        loops.create_task(self._reloads.run())
                 except* _Stop:
                     _log.info("stopping")
                 store.cancel()
@@ -120,7 +123,7 @@ class App:
             self._store.close()
 
     async def register(self, account: AccountName, ids: Sequence[GenerationId]) -> None:
-        """Follow `ids` from now on; they are safely stored once this returns. Raises StoreError."""
+        """Register ids; they are safely stored once this returns. Raises StoreError."""
         await self._intake.register({account: [NewGeneration(id) for id in ids]})
 
     def followed(self) -> dict[AccountName, int]:
@@ -129,33 +132,37 @@ class App:
             name: len(account.poller.follower.schedule) for name, account in self._accounts.followed.items()
         }
 
-    def ask_to_reload(self) -> "asyncio.Future[ConfigError | None]":
-        """Read the configuration anew, soon. The result is why it was refused, or None."""
-        asked: asyncio.Future[ConfigError | None] = asyncio.get_running_loop().create_future()
-        self._reloads.put_nowait(asked)
-        return asked
+    def ask_to_reload(self) -> "asyncio.Future[Refused]":
+        """Read and apply the configuration anew, soon. The result is why it was refused, or None."""
+        return self._reloads.ask()
 
-    async def _reload_when_asked(self, loops: asyncio.TaskGroup) -> None:
-        while True:
-            asked = await self._reloads.get()
-            refused: ConfigError | None = None
-            try:
-                await self._reload(loops)
-            except ConfigError as error:
-                refused = error
-                self._instruments.config_refused()
-                _log.error("the configuration is refused, the old one stays", error=str(error))
-            if not asked.done():
-                asked.set_result(refused)
+    async def _follow(self, loops: asyncio.TaskGroup) -> None:
+        """Follow what the state and the configuration hold. Raises StoreError."""
+        self._loops, config = loops, self._config
+        resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]
+        _log.info(
+            "following",
+            accounts=len(resumed),
+            generations=sum(self.followed().values()),
+            resumed=sum(resumed),
+            traces=self._traces_to.value,
+        )
 
-    async def _reload(self, loops: asyncio.TaskGroup) -> None:
-        """Take up the configuration as it is now: all of it, or nothing where ConfigError is raised."""
-        config = await asyncio.to_thread(self._load)
+    async def _reload(self) -> None:
+        """Apply the configuration as it is now: all of it, or nothing where ConfigError is raised."""
+        assert self._loops is not None, "reloads begin once the loops run"
+        try:
+            async with asyncio.timeout(self._patience):
+                config = await on_thread(self._load, "configuration")
+        except TimeoutError:
+            raise ConfigError(
+                f"its file, or one that it names, could not be read within {self._patience:g} s"
+            ) from None
         check_reloadable(self._config, config)
-        changes = await self._accounts.change(self._config, config, loops)
+        changes = await self._accounts.change(self._config, config, self._loops)
         self._config = config
         self._token = _registration_token(config)
-        self._instruments.config_loaded(self._clock.now_us(), len(self._accounts.followed))
+        self._instruments.config_loaded(self._clock.now_us())
         _log.info(
             "the configuration was reloaded",
             accounts=len(self._accounts.followed),

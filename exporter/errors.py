@@ -24,6 +24,10 @@ class StoreError(ExporterError):
     """The state could not be read or written."""
 
 
+class UnstorableError(StoreError):
+    """This write is refused by the state, which is able to store others."""
+
+
 class StateUnusableError(StoreError):
     """The state cannot be used by this process: locked by another one, of a newer version, or not ours."""
 

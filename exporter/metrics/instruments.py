@@ -167,11 +167,14 @@ class Instruments:
         """Count a configuration that was refused; the one in force stays."""
         self._reload_successful.set(0)
 
-    def config_loaded(self, at_us: int, accounts: int) -> None:
-        """Report that a configuration with this many accounts is in force from `at_us` on."""
+    def config_loaded(self, at_us: int) -> None:
+        """Report that a configuration is in force from `at_us` on."""
         self._reload_successful.set(1)
         self._reload_success_time.set(at_us / MICROS)
-        self._accounts_owned.set(accounts)
+
+    def watch_owned_accounts(self, count: Callable[[], float]) -> None:
+        """Ask `count` for the accounts that are followed, at each scrape."""
+        self._accounts_owned.set_function(count)
 
     def spans_exported(self, spans: int) -> None:
         self._spans_exported.inc(spans)

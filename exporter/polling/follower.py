@@ -4,8 +4,9 @@ Polls and webhooks both end here as observations. Memory is changed after the co
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -20,17 +21,17 @@ from exporter.domain.values import (
     Ended,
     Generation,
     GenerationId,
-    NewGeneration,
     Observation,
     Source,
     Transition,
     Via,
 )
 from exporter.polling.cadence import Cadence
+from exporter.polling.relisting import Listed, Relisted, Relisting, relisting
 from exporter.polling.schedule import Schedule
 from exporter.polling.webhook_trust import PATIENCE_US, WebhookTrust
 from exporter.store import Store
-from exporter.store.transaction import CHUNK, Entered
+from exporter.store.transaction import Entered
 
 RECENT = 2_000
 """Ended generations of an account from which the cadence learns at start."""
@@ -46,14 +47,6 @@ class FollowerMeter(Protocol):
     def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None: ...
     def api_error(self, account: AccountName, label: str) -> None: ...
     def webhook_missed(self, account: AccountName) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Where an id is listed, with the caller's trace context where the list gives one."""
-
-    source: Source
-    traceparent: str | None = None
 
 
 @dataclass(slots=True)
@@ -88,7 +81,8 @@ class Follower:
         self.webhook_trust = webhook_trust
         self._followed: dict[GenerationId, _Followed] = {}
         self._listed: set[GenerationId] = set()
-        self._listing = asyncio.Lock()
+        self.listing = asyncio.Lock()
+        """Held by whoever changes what is listed, from the question until memory follows the store."""
         self._order = 0
         self._strange: set[str] = set()
         self._refund_logged = False
@@ -129,24 +123,26 @@ class Follower:
             self._follow(generation)
 
     async def list(self, wanted: Mapping[GenerationId, Listed], *, whole: bool) -> None:
-        """Follow the `wanted` ids. Where these are the `whole` list, one that is listed no more is not looked
-        at again, unless it was handed over for good; it stays counted. Raises StoreError, after which part of
-        it may have been done; doing it again does the rest."""
-        async with self._listing:
-            gone = self._listed - wanted.keys() if whole else set()
-            new = [id for id in wanted if id not in self._listed]
-            for start in range(0, len(new), CHUNK):
-                chunk = new[start : start + CHUNK]
-                for source in {wanted[id].source for id in chunk}:
-                    ids = [id for id in chunk if wanted[id].source is source]
-                    await self._enter(source, [NewGeneration(id, wanted[id].traceparent) for id in ids])
-                    self._listed.update(ids)
-            if gone:
-                account, at_us = self.account, self._clock.now_us()
-                kept = await self._store.write(lambda tx: tx.unlist(account, gone, at_us))
-                self._listed -= gone
-                for id in gone - kept:
-                    self._forget(id)
+        """Follow the `wanted` ids. Where these are the `whole` list, stop following what is no longer listed,
+        unless it was registered; it stays counted. Raises StoreError, after which part of it may have been
+        done; doing it again does the rest."""
+        async with self.listing:
+            for part in self.relisting(wanted, whole=whole).parts():
+                at_us = self._clock.now_us()
+                self.relisted(part, await self._store.write(partial(part.write, at_us=at_us)))
+
+    def relisting(self, wanted: Mapping[GenerationId, Listed], *, whole: bool) -> Relisting:
+        """What `list` would have to write. `listing` must be held from now until `relisted`."""
+        return relisting(self.account, self._listed, wanted, whole=whole)
+
+    def relisted(self, changes: Relisting, stored: Relisted) -> None:
+        """Follow and stop following, now that this is stored."""
+        for entered in stored.entered:
+            self.take(entered)
+        self._listed.update(item.id for new in changes.new.values() for item in new)
+        self._listed -= changes.gone
+        for id in changes.gone - stored.kept:
+            self._forget(id)
 
     def take(self, entered: Entered) -> None:
         """Follow what has just been entered into the store."""
@@ -232,10 +228,6 @@ class Follower:
         if at_most is not None:
             pause = min(pause, max(ASK_AGAIN, at_most))
         self.schedule.set_due(id, self._clock.monotonic() + pause, 1 / pause)
-
-    async def _enter(self, source: Source, new: Sequence[NewGeneration]) -> None:
-        account, at_us = self.account, self._clock.now_us()
-        self.take(await self._store.write(lambda tx: tx.discover(account, source, new, at_us, listed=True)))
 
     def _follow(self, generation: Generation) -> None:
         if generation.id in self._followed:

@@ -14,7 +14,7 @@ import structlog
 
 from exporter.clock import MICROS, Clock
 from exporter.domain.values import DropReason, GenerationId
-from exporter.errors import ApiError, ApiErrorKind, ConfigError, StoreError
+from exporter.errors import ApiError, ApiErrorKind, ConfigError, StoreError, UnstorableError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.polling.account_info import AccountInfo, Due
 from exporter.polling.backoff import Backoff
@@ -94,18 +94,25 @@ class Poller:
         """There is something new to look at."""
         self._wake.set()
 
-    async def change(self, terms: Terms, client: Client, *, other_api: bool) -> None:
-        """Call by these terms and with this client from now on; calls under way end as they began. With
-        `other_api`, nothing that the API said of the account so far holds."""
+    def change(self, terms: Terms, client: Client, key: str, *, other_api: bool) -> Client:
+        """Call by these terms, with this client and key from now on; calls under way end as they began. With
+        `other_api`, nothing that the API has said of the account so far holds. Returns the former client,
+        to be retired."""
         former, self._terms, self._client = self._client, terms, client
-        client.use_key(self._key)
-        self._key_read_at = float("-inf")
         if other_api:
-            self.backoff.new_key(self._clock.monotonic())
             self.account_info = AccountInfo()
+        if other_api or key != self._key:
+            self.backoff.new_key(self._clock.monotonic())
+        self._key, self._key_unreadable = key, False
+        client.use_key(key)
         self._apply_plan()
         self.wake()
-        await former.retire()
+        return former
+
+    def share_budget(self, other: "Poller") -> None:
+        """Continue with the budget of another poller, which calls with the same key."""
+        self.budget = other.budget
+        self._apply_plan()
 
     def drain(self) -> None:
         """Make no further call; `run` returns once those under way have ended."""
@@ -139,6 +146,10 @@ class Poller:
             async with asyncio.TaskGroup() as calls:
                 while not self._draining:
                     self._heartbeat.beat(loop)
+                    if not self._store.writable.is_set():
+                        # What a call finds out now could not be kept.
+                        await self._clock.wait(self._store.writable, BEAT)
+                        continue
                     self._wake.clear()
                     now = self._clock.monotonic()
                     self._renew_key(now)
@@ -181,9 +192,10 @@ class Poller:
         keep_us = at_us - round(2 * WINDOW * MICROS) - self._terms.request_timeout_us
         try:
             await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
-        except StoreError as error:
-            _log.error("cannot write to the state; not calling", account=account, error=str(error))
-            await self._clock.sleep(1.0)
+        except UnstorableError:
+            await self._clock.sleep(BEAT)
+        except StoreError:
+            return
         else:
             self._reserved = calls
 
@@ -256,9 +268,10 @@ class Poller:
                 # While that was stored, a webhook or a reload may have ended the following.
                 if self.follower.find(id) is not None and self._is_too_old(id):
                     await self.follower.drop(id, DropReason.GAVE_UP, f"still {reply.value.status_text}")
-        except StoreError as error:
-            _log.error("cannot write to the state; will look again", account=self.account, error=str(error))
+        except UnstorableError:
             self.follower.ask_again(id)
+        except StoreError:
+            self.follower.poll_soon(id)
 
     async def _poll_failed(self, id: GenerationId, error: ApiError, started: float) -> None:
         follower = self.follower

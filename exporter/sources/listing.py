@@ -3,64 +3,79 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-
-import structlog
+from dataclasses import dataclass
 
 from exporter.clock import Clock
 from exporter.domain.values import GenerationId, NewGeneration, Source
 from exporter.errors import StoreError
-from exporter.polling.follower import Listed
 from exporter.polling.poller import Poller
+from exporter.polling.relisting import Listed
 from exporter.sources.idfiles import IdFiles
+from exporter.store import Store
 
 RETRY = 1.0
-"""Seconds until a list that could not be stored is tried again."""
-
-_log = structlog.get_logger("exporter.sources.listing")
+"""Seconds until a list that could not be stored is stored again, if the state can be written by then."""
 
 Files = Mapping[GenerationId, NewGeneration]
 
 
-class Sources:
-    """The listed ids of one account. `taken_up` is set once the follower knows the first list."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The listed ids; not `whole` where a file that may list more is broken or still being written."""
 
-    def __init__(self, poller: Poller, ids: Sequence[GenerationId], files: IdFiles, clock: Clock) -> None:
+    wanted: Mapping[GenerationId, Listed]
+    whole: bool
+
+
+class Sources:
+    """The listed ids of one account."""
+
+    def __init__(
+        self, poller: Poller, ids: Sequence[GenerationId], files: IdFiles, store: Store, clock: Clock
+    ) -> None:
         self._poller = poller
         self._ids = ids
         self._files = files
+        self._store = store
         self._clock = clock
-        self.applied = asyncio.Event()
 
     @property
     def broken_files(self) -> int:
         """How many files of ids cannot be read at present."""
         return self._files.broken
 
-    async def run(self) -> None:
-        """Keep the follower in step, until cancelled."""
-        await self._apply(await self._files.read())
-        self.applied.set()
-        async with aclosing(self._files.changes()) as changes:
-            async for content in changes:
-                await self._apply(content)
+    async def read(self) -> Listing:
+        """Return what is listed now."""
+        return await self._listing(await self._files.read())
 
-    async def _apply(self, files: Files) -> None:
-        wanted = await asyncio.to_thread(_merged, self._ids, files)
+    async def apply(self) -> None:
+        """Read what is listed now and let it be followed; returns once that is stored."""
+        await self._apply(await self.read())
+
+    async def run(self) -> None:
+        """Keep the follower in step with what has changed since the last reading, until cancelled."""
+        async with aclosing(self._files.changes()) as changes:
+            async for files in changes:
+                await self._apply(await self._listing(files))
+
+    async def _listing(self, files: Files) -> Listing:
+        # Only once every file could be read does what none of them lists count as removed.
+        return Listing(await asyncio.to_thread(_merged, self._ids, files), self._files.whole)
+
+    async def _apply(self, listing: Listing) -> None:
         while True:
             try:
-                # Only once every file could be read does what none of them lists count as removed.
-                await self._poller.follower.list(wanted, whole=self._files.whole)
-            except StoreError as error:
-                account = self._poller.account
-                _log.error("cannot store the list of ids; trying again", account=account, error=str(error))
+                await self._poller.follower.list(listing.wanted, whole=listing.whole)
+            except StoreError:
                 await self._clock.sleep(RETRY)
+                await self._store.writable.wait()
             else:
                 self._poller.wake()
                 return
 
 
 def _merged(ids: Sequence[GenerationId], files: Files) -> dict[GenerationId, Listed]:
-    """Everything that is listed; what the configuration itself lists is first its own."""
+    """Everything that is listed; an id that the configuration itself lists too is its own."""
     wanted = {id: Listed(Source.CONFIG) for id in ids}
     for id, item in files.items():
         source = Source.CONFIG if id in wanted else Source.FILE

@@ -1,6 +1,7 @@
 """One SQLite database: opened, and upgraded to the schema of this version."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,30 @@ from sqlalchemy.pool import NullPool
 
 from exporter.clock import Clock, SystemClock
 from exporter.domain.ledger import HISTOGRAMS
-from exporter.errors import StateUnusableError, StoreError
+from exporter.errors import StateUnusableError, StoreError, UnstorableError
 from exporter.store import files, migrations, schema
 
 _BUSY_SECONDS = 5
+
+_OUTAGES = frozenset(
+    {
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Primary result codes that say something of the file, not of the statement: sqlite.org/rescode.html."""
 
 _log = structlog.get_logger("exporter.store.database")
 
@@ -55,12 +76,16 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Begin a transaction: committed on leaving, rolled back on an exception. Raises StoreError."""
+        """Begin a transaction: committed on leaving, rolled back on an exception. Raises StoreError, and its
+        subclass UnstorableError where the fault lies in what was to be done rather than in the file."""
         try:
             with self.engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.path}: {_cause(error)}") from error
+            kind = StoreError if _is_outage(error) else UnstorableError
+            raise kind(f"{self.path}: {_cause(error)}") from error
+        except (OverflowError, UnicodeError) as error:  # the driver's, for a value that it cannot pass on
+            raise UnstorableError(f"{self.path}: {error}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -155,6 +180,12 @@ def _engine(path: Path, *, owner: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if owner else "BEGIN")
 
     return engine
+
+
+def _is_outage(error: SQLAlchemyError) -> bool:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    # The upper bytes of an extended result code tell the cases of a primary one apart.
+    return code is not None and code & 0xFF in _OUTAGES
 
 
 def _cause(error: SQLAlchemyError) -> str:

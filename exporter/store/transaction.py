@@ -28,7 +28,7 @@ from exporter.domain.values import (
 )
 from exporter.store import rows
 from exporter.store.reading import DueSpans, Reading, in_phase, one_of
-from exporter.store.schema import admissions, generations, observations, outbox, reservations, totals
+from exporter.store.schema import admissions, generations, meta, observations, outbox, reservations, totals
 
 Item = TypeVar("Item")
 
@@ -259,6 +259,13 @@ class Transaction(Reading):
             update(reservations)
             .where(of_account, reservations.c.at_us == last)
             .values(calls=reservations.c.calls - calls)
+        )
+
+    def prove_writable(self, at_us: int) -> None:
+        """Write something, so that the commit proves that the state can be written."""
+        written = insert(meta).values(key="proved_writable_us", value=str(at_us))
+        self._connection.execute(
+            written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value})
         )
 
     def mark_spans_exported(self, exported: Iterable[DueSpans]) -> None:

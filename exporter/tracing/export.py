@@ -20,10 +20,10 @@ from exporter.errors import StoreError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.store import Store
 from exporter.store.reading import DueSpans, Reading
+from exporter.threads import on_thread
 from exporter.tracing.aside import LONGEST_US, retry_at_us
 from exporter.tracing.sender import Outcome, Sender, Sent
 from exporter.tracing.spans import Trace
-from exporter.tracing.thread import on_thread
 
 BATCH = 200
 """Generations in one request, of three spans at most."""
@@ -72,7 +72,6 @@ class _Trouble:
     """Failures since the collector last accepted anything."""
     refused: int = 0
     """Generations set aside since there last were none."""
-    store_errors: int = 0
 
 
 class SpanExport:
@@ -113,6 +112,8 @@ class SpanExport:
             await self._until_informed()
             while True:
                 self._heartbeat.beat(_LOOP)
+                if not await self._clock.wait(self._store.writable, BEAT):
+                    continue
                 self._store.spans_due.clear()
                 turn = asyncio.ensure_future(self._turn())
                 pause = await asyncio.shield(turn)
@@ -136,14 +137,8 @@ class SpanExport:
         try:
             due = await self._next_batch()
             pause = await self._export(due) if due else None
-        except StoreError as error:
-            if not self._trouble.store_errors:
-                _log.error("cannot read or write the outbox of spans; retrying", error=str(error))
-            self._trouble.store_errors += 1
-            return FIRST_PAUSE
-        if self._trouble.store_errors:
-            _log.info("the outbox of spans can be used again", failed_attempts=self._trouble.store_errors)
-            self._trouble.store_errors = 0
+        except StoreError:
+            return FIRST_PAUSE  # the store logs its own outage
         return pause
 
     async def _next_batch(self) -> Sequence[DueSpans]:

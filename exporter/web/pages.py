@@ -117,6 +117,8 @@ class Pages:
                 "Reloading over HTTP is off; start with --web.enable-lifecycle, or send SIGHUP.\n",
                 status_code=403,
             )
+        if not self._is_ready():
+            return PlainTextResponse("Not ready: the exporter is still starting.\n", status_code=503)
         refused = await self._reload()
         if refused is not None:
             return PlainTextResponse(f"The configuration is refused: {refused}\n", status_code=500)

@@ -125,8 +125,7 @@ class Webhooks:
         except PayloadError as error:
             _log.warning("a signed delivery makes no sense", account=account, error=str(error))
             return Result.BAD_PAYLOAD
-        except StoreError as error:
-            _log.error("cannot store a delivery", account=account, error=str(error))
+        except StoreError:
             return Result.STORE_ERROR
         if after is None:
             return Result.STALE

@@ -1,16 +1,20 @@
 """A configuration that is changed while generations run: nothing is disturbed, nothing is counted twice."""
 
 import asyncio
+import os
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 
 from exporter.clock import ScaledClock, SystemClock
+from exporter.config import Config
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -19,7 +23,7 @@ from exporter.simulator.ratelimit import Caller
 from exporter.simulator.server import serve
 from exporter.simulator.truth import truth
 from exporter.simulator.world import World
-from support.running import Running, exporter, until, write_config
+from support.running import PATIENCE, Running, exporter, until, write_config
 from support.truth import assert_true
 
 NAMES = ("studio", "shop", "lab", "late")
@@ -64,8 +68,8 @@ class Scene:
         return self.api.calls.calls(name, Caller.READ)
 
     @asynccontextmanager
-    async def running(self, *, lifecycle: bool = True) -> AsyncIterator[Running]:
-        async with exporter(self.write(), self.clock, lifecycle=lifecycle) as running:
+    async def running(self, *, lifecycle: bool = True, patience: float = PATIENCE) -> AsyncIterator[Running]:
+        async with exporter(self.write(), self.clock, lifecycle=lifecycle, patience=patience) as running:
             yield running
 
 
@@ -103,7 +107,7 @@ async def test_accounts_and_ids_come_and_go(tmp_path: Path) -> None:
     assert both.sum("vivix_generations_total", account="shop") == 3
     assert not any(("account", "shop") in labels for _, labels in one.samples)
     assert again.sum("vivix_generations_total", account="shop") == 3
-    assert again.sum("vivix_exporter_accounts_owned") == 2
+    assert [page.sum("vivix_exporter_accounts_owned") for page in (both, one, again)] == [2, 1, 2]
 
 
 async def test_an_id_that_is_listed_no_more_is_not_polled_and_stays_counted(tmp_path: Path) -> None:
@@ -210,6 +214,143 @@ async def test_files_of_ids_are_followed_while_the_exporter_runs(tmp_path: Path)
                         break
                     await asyncio.sleep(0.1)
     assert page.of("vivix_generations_discovered_total") == {("studio", "file"): 3}
+
+
+async def test_a_reload_while_the_state_is_locked_is_refused_whole_and_can_be_repeated(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path) as at:
+        stays, goes, comes = at.submit(count=3)
+        at.account("studio", [stays, goes])
+        at.account("lab", at.submit("lab"))
+        async with at.running() as running:
+            await until(lambda: at.calls("lab") > 0, "it is polled")
+            with closing(sqlite3.connect(tmp_path / "vivix-exporter.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                at.account("studio", [stays, comes], rate_limit_share=0.1)
+                at.account("shop", at.submit("shop", 2))
+                del at.accounts["lab"]
+                status, text = await at.reload(running)
+                refused, names = await running.scrape(), followed(running).keys()
+                other.execute("ROLLBACK")
+            while (await at.reload(running))[0] != 200:
+                await asyncio.sleep(0.05)
+            await until(lambda: not any(followed(running).values()), "all ends are seen")
+            applied = await running.scrape()
+    assert status == 500
+    assert "the state cannot be written" in text
+    assert names == {"studio", "lab"}
+    budget = "vivix_exporter_poll_budget_calls_per_minute"
+    assert refused.of(budget)["studio",] > applied.of(budget)["studio",]
+    successful = "vivix_exporter_config_last_reload_successful"
+    assert [page.sum(successful) for page in (refused, applied)] == [0, 1]
+    assert refused.sum("vivix_generations_discovered_total") == 3
+    assert applied.of("vivix_generations_discovered_total") == {
+        ("studio", "config"): 3,
+        ("shop", "config"): 2,
+    }
+
+
+def broken_loader(_path: Path) -> Config:
+    raise KeyError("no such key")
+
+
+async def test_an_unexpected_error_refuses_the_configuration_and_the_next_one_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as at:
+        at.account("studio")
+        async with at.running() as running:
+            with monkeypatch.context() as broken:
+                broken.setattr("support.running.load_config", broken_loader)
+                status, text = await at.reload(running)
+            page = await running.scrape()
+            assert (await at.reload(running))[0] == 200
+    assert status == 500
+    assert "KeyError" in text
+    assert page.sum("vivix_exporter_config_last_reload_successful") == 0
+
+
+async def test_a_configuration_that_cannot_be_read_to_its_end_is_refused(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.account("studio")
+        async with at.running(patience=0.3) as running:
+            (tmp_path / "config.yaml").unlink()
+            os.mkfifo(tmp_path / "config.yaml")
+            answer = await running.http.post(f"{running.url}/-/reload")
+            (tmp_path / "config.yaml").unlink()
+            assert (await at.reload(running))[0] == 200
+    assert answer.status_code == 500
+
+
+async def test_an_account_that_is_renamed_keeps_to_the_budget_of_its_key(tmp_path: Path) -> None:
+    share = 0.5
+    async with scene(tmp_path) as at:
+        ids = at.submit(count=200)
+        at.account("studio", ids, rate_limit_share=share)
+        async with at.running() as running:
+            for name in ("atelier", "studio", "bottega"):
+                goal = at.calls("studio") + 150
+                await until(lambda goal=goal: at.calls("studio") > goal, "it is polled")  # type: ignore[misc]
+                [account] = at.accounts.values()
+                at.accounts = {name: account | {"name": name}}
+                assert (await at.reload(running))[0] == 200
+                assert followed(running).keys() == {name}
+            goal = at.calls("studio") + 150
+            await until(lambda: at.calls("studio") > goal, "it is polled")
+    allowed = ACCOUNTS[0].plan.calls_per_minute * share
+    assert at.api.calls.max_calls_in_any_window("studio", Caller.READ) <= allowed
+
+
+async def test_an_account_that_comes_back_before_its_last_answer_is_refused_until_that_came(
+    tmp_path: Path,
+) -> None:
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.set()
+        await release.wait()
+        writer.close()
+
+    api = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = api.sockets[0].getsockname()[1]
+    async with scene(tmp_path) as at:
+        at.sections = {"polling": {"request_timeout": "1h"}}
+        at.account("studio")
+        at.account("shop", ["one"], base_url=f"http://127.0.0.1:{port}")
+        shop = at.accounts["shop"]
+        async with at.running(patience=0.3) as running:
+            await held.wait()
+            del at.accounts["shop"]
+            assert (await at.reload(running))[0] == 200
+            assert followed(running).keys() == {"studio"}
+            at.accounts["shop"] = shop
+            status, text = await at.reload(running)
+            assert followed(running).keys() == {"studio"}
+            release.set()
+            while (await at.reload(running))[0] != 200:
+                await asyncio.sleep(0.05)
+            assert followed(running) == {"studio": 0, "shop": 1}
+    api.close()
+    assert status == 500
+    assert "still waits for answers" in text
+
+
+async def test_reloads_without_a_pause_lose_no_registration(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        listed, registered = at.submit(count=40), at.submit(count=40)
+        at.account("studio", listed[:1])
+        async with at.running() as running:
+            for number, id in enumerate(registered):
+                at.account("studio", listed[number : number + 2], rate_limit_share=0.5 + number / 100)
+                reloaded, _ = await asyncio.gather(at.reload(running), running.register("studio", id))
+                assert reloaded[0] == 200
+            at.account("studio", listed)
+            assert (await at.reload(running))[0] == 200
+            await until(lambda: not any(followed(running).values()), "all ends are seen")
+            page = await running.scrape()
+    assert page.of("vivix_generations_discovered_total") == {("studio", "config"): 40, ("studio", "api"): 40}
+    assert page.sum("vivix_generations_total") == 80
 
 
 GENERATIONS = 5_000

@@ -57,9 +57,10 @@ def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections
 
 @asynccontextmanager
 async def exporter(
-    path: Path, clock: Clock | None = None, *, lifecycle: bool = False
+    path: Path, clock: Clock | None = None, *, lifecycle: bool = False, patience: float = PATIENCE
 ) -> AsyncIterator[Running]:
-    """Run the exporter of a configuration in this process, until the context is left."""
+    """Run the exporter of a configuration in this process, until the context is left. `patience` is how many
+    seconds a reload waits for files."""
     config = load_config(path)
     app = App(
         config,
@@ -67,6 +68,7 @@ async def exporter(
         clock or SystemClock(),
         load=lambda: load_config(path),
         lifecycle=lifecycle,
+        patience=patience,
     )
     listener = listen("127.0.0.1:0")
     stop = asyncio.Event()
@@ -101,17 +103,26 @@ class Process(Exporter):
 
 
 async def start_process(
-    path: Path, http: httpx.AsyncClient, speed: float, origin_us: int, **environment: str
+    path: Path,
+    http: httpx.AsyncClient,
+    speed: float,
+    origin_us: int,
+    *,
+    logged: str | None = None,
+    **environment: str,
 ) -> Process:
     """Start the exporter of a configuration in simulated time, with these variables added to its
-    environment; returns once it listens."""
+    environment; returns once it listens. `logged` is the least level of the lines that come through the
+    process's `stderr`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("simulated_time.py")),
         str(path),
         str(speed),
         str(origin_us),
+        *([] if logged is None else [logged]),
         stdout=asyncio.subprocess.PIPE,
+        stderr=None if logged is None else asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
     assert process.stdout is not None

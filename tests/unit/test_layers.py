@@ -15,6 +15,7 @@ LAYERS = (
     ("commands",),
     ("app",),
     ("accounts",),
+    ("reloads",),
     ("intake",),
     ("account",),
     ("web",),
@@ -26,7 +27,7 @@ LAYERS = (
     ("vivix",),
     ("config",),
     ("domain",),
-    ("heartbeat", "logs"),
+    ("heartbeat", "logs", "threads"),
     ("errors", "clock", "printable", "signals"),
 )
 """The layout, from the command down to the words that all use; imports point down this list."""

@@ -123,8 +123,7 @@ class Api:
             )
         except BadRequestError as error:
             return _wrong(HTTPStatus.BAD_REQUEST, str(error))
-        except StoreError as error:
-            _log.error("cannot register ids", error=str(error))
+        except StoreError:
             return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
         return JSONResponse({"new": registered.new, "known": registered.known}, HTTPStatus.ACCEPTED)
 

@@ -1,4 +1,4 @@
-"""A blocking call on a thread of its own, which the process does not wait for at its end."""
+"""Work on threads that the process does not wait for at its end: a disk or a collector may never answer."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,8 @@ T = TypeVar("T")
 
 
 async def on_thread(work: Callable[[], T], name: str) -> T:
-    """Run `work` on a thread of this name and return what it returns, or raise what it raises. The thread is
-    a daemon: should `work` hang, it does not keep the process from ending."""
+    """Run `work` on a thread of its own, called `name`, and return its result. Where the caller is cancelled,
+    the thread runs on, and its result is lost."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
