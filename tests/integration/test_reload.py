@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from exporter.clock import ScaledClock, SystemClock
+from exporter.clock import MICROS, ScaledClock, SystemClock
 from exporter.config import Config
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
@@ -284,21 +284,20 @@ async def test_a_configuration_that_cannot_be_read_to_its_end_is_refused(tmp_pat
 
 
 async def test_an_account_that_is_renamed_keeps_to_the_budget_of_its_key(tmp_path: Path) -> None:
-    share = 0.5
     async with scene(tmp_path) as at:
-        ids = at.submit(count=200)
-        at.account("studio", ids, rate_limit_share=share)
+        at.account("studio")
         async with at.running() as running:
-            for name in ("atelier", "studio", "bottega"):
-                goal = at.calls("studio") + 150
-                await until(lambda goal=goal: at.calls("studio") > goal, "it is polled")  # type: ignore[misc]
-                [account] = at.accounts.values()
+            quiet_until_us = at.clock.now_us() + 20 * MICROS
+            await until(lambda: at.clock.now_us() > quiet_until_us, "a burst has been saved up")
+            at.account("studio", at.submit(count=1_000))
+            [account] = at.accounts.values()
+            for name in ("studio", "atelier"):
                 at.accounts = {name: account | {"name": name}}
                 assert (await at.reload(running))[0] == 200
+                goal = at.calls("studio") + 220
+                await until(lambda goal=goal: at.calls("studio") > goal, "it is polled")  # type: ignore[misc]
                 assert followed(running).keys() == {name}
-            goal = at.calls("studio") + 150
-            await until(lambda: at.calls("studio") > goal, "it is polled")
-    allowed = ACCOUNTS[0].plan.calls_per_minute * share
+    allowed = ACCOUNTS[0].plan.calls_per_minute * 0.5
     assert at.api.calls.max_calls_in_any_window("studio", Caller.READ) <= allowed
 
 
