@@ -1,4 +1,4 @@
-"""What a glob names at present, and in which folders that can change."""
+"""The files that a glob matches at present, and the folders in which that can change."""
 
 import glob
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Absolute paths. `folders` are those in which a file that the glob names may appear or change, or where
-    one of its own folders is missing; `denied` are those among them that may not be looked into."""
+    """Absolute paths. `folders` are those in which a matching file may appear or change, or where a folder of
+    the glob itself is missing; `denied` are those among them that may not be read."""
 
     files: frozenset[str]
     folders: frozenset[str]
@@ -18,8 +18,8 @@ class Found:
 
 
 def find(folder: Path, pattern: str) -> Found:
-    """Look for `pattern`, relative to `folder` where it is not absolute. `**` stands for any folders; hidden
-    files and folders are named by patterns with a dot alone, as in a shell."""
+    """Match `pattern`, relative to `folder` where it is not absolute. `**` stands for any folders; hidden
+    files and folders are matched only by patterns with a dot, as in a shell."""
     root = str(folder.absolute())
     names = glob.glob(pattern, root_dir=root, recursive=True)
     needed = dict(_folders(root, pattern))
@@ -31,7 +31,7 @@ def find(folder: Path, pattern: str) -> Found:
 
 
 def _folders(root: str, pattern: str) -> Iterator[tuple[str, int]]:
-    """Folders, and how each must be accessible."""
+    """Folders to watch, each with the access that it needs (`os.access`)."""
     parts = Path(pattern).parts
     above = parts if parts[-1:] == ("**",) else parts[:-1]
     fixed = next((place for place, part in enumerate(above) if glob.has_magic(part)), len(above))
@@ -44,6 +44,6 @@ def _folders(root: str, pattern: str) -> Iterator[tuple[str, int]]:
     listed = os.X_OK | (os.R_OK if glob.has_magic(pattern) else 0)
     yield base, listed
     for end in range(fixed + 1, len(above) + 1):
-        # The empty part at the end is a slash, with which only folders are named.
+        # The empty part at the end is a slash, so that only folders match.
         for name in glob.glob(os.path.join(*above[:end], ""), root_dir=root, recursive=True):
             yield os.path.join(root, name).rstrip("/"), listed

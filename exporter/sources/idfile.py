@@ -1,4 +1,4 @@
-"""The text of one file of ids, as the generations that it lists. What files there are is not known here."""
+"""The format of a file of ids: from its text to the generations that it lists."""
 
 import json
 import re
@@ -15,25 +15,25 @@ SUFFIXES = (".txt", ".json", ".yaml", ".yml")
 MAX_FILE = 64 << 20
 """Bytes of a file of ids: more than a million of them."""
 SHOWN = 40
-"""Characters of a value that an error shows."""
+"""Characters of a value shown in an error."""
 
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _KEYS = ("id", "traceparent")
 
 _Object = tuple[tuple[str, object], ...]
-"""A mapping as its pairs, so that a key given twice is seen."""
+"""A mapping as its pairs, so that a repeated key is noticed."""
 _Item = tuple[str, object]
-"""Where an item stands, and what it is: text, an _Object, None, or anything else, which is an error."""
+"""The place of an item, and the item: text, an _Object, None, or anything else, which is an error."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_ids(content: bytes, suffix: str, *, complete: bool = True) -> tuple[NewGeneration, ...]:
-    """The generations that a file lists, each id once, in the order of their first mention.
+    """Return the generations that a file lists, each id once, in the order of their first mention.
 
-    `suffix` is one of SUFFIXES. Not `complete` is a file that may still be being written: of `.txt`, a last
-    line without its end is left out; JSON shows by itself where it ends; YAML does not, so that nothing can
-    be taken from it. Raises IdFileError.
+    `suffix` is one of SUFFIXES. A file that may still be being written is not `complete`: a last line of
+    `.txt` without its end is left out; JSON ends visibly; YAML does not, so that nothing can be read from it
+    yet. Raises IdFileError.
     """
     if suffix not in _ITEMS:
         raise IdFileError(f"expected a name that ends in {', '.join(SUFFIXES)}")
@@ -98,7 +98,7 @@ def _traceparent(value: object) -> str | None:
 
 
 def _shown(text: str) -> str:
-    """Shortened, and with everything escaped that is not printable."""
+    """`text` shortened, with everything escaped that is not printable."""
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
@@ -122,7 +122,7 @@ def _json(text: str) -> Iterable[_Item]:
 
 
 def _yaml(text: str) -> Iterator[_Item]:
-    """Event by event, so that neither depth nor aliases can make much out of little."""
+    """Parse event by event, so that neither depth nor aliases can make a small file expensive."""
     try:
         loader = _Loader(text)
         try:
@@ -170,7 +170,7 @@ def _pairs(loader: Any) -> Iterator[tuple[str, object]]:
 
 
 def _scalar(loader: Any, event: Any) -> object:
-    """Text, None, or the event itself where it is something else."""
+    """Return text, None, or the event itself where it is something else."""
     if isinstance(event, yaml.AliasEvent):
         raise IdFileError(f"{_where(event.start_mark)}: aliases (*name) are not supported")
     if not isinstance(event, yaml.ScalarEvent):

@@ -1,4 +1,4 @@
-"""Folders that are watched for changes, each without those below it."""
+"""Notification of changes in folders, not including the folders in them."""
 
 import asyncio
 import threading
@@ -7,30 +7,31 @@ from collections.abc import Callable, Collection
 from watchfiles import Change, watch
 
 _STEP = 100
-"""Milliseconds without a change after which those before it are told of."""
+"""Milliseconds without a change after which the changes before are reported."""
 _DEBOUNCE = 1_000
-"""Milliseconds after which they are told of in any case."""
+"""Milliseconds after which they are reported in any case."""
 _UNDER_WAY = 500
-"""Milliseconds after which the first word comes if nothing changes."""
+"""Milliseconds after which the first report comes if nothing changes."""
 
 
 class FolderWatch:
-    """Watches from its making until `aclose`, or until it ends by itself: because it cannot be done, or
-    because a folder has gone.
+    """Watches from its creation until `aclose`, or until it ends by itself: because watching fails, or
+    because a folder is gone.
 
-    It has a thread of its own: the library's asynchronous form would hold one of a pool's for ever, and a
-    pool of them is what everything else shares.
+    It has a thread of its own: the library's asynchronous form would occupy a thread of the pool that
+    everything else shares.
     """
 
     def __init__(
         self, folders: Collection[str], matters: Callable[[str], bool], wake: Callable[[], None]
     ) -> None:
-        """`wake` is called on the event loop once the watch is under way, when something appears or goes in
-        one of the folders, when a file changes that `matters`, and when the watch ends without a problem."""
+        """`wake` is called on the event loop once the watch is under way, when something appears in or
+        disappears from one of the folders, when a file changes that `matters`, and when the watch ends
+        without a problem."""
         self.problem: str | None = None
-        """Why it could not be done."""
+        """Why watching failed."""
         self.ended = False
-        """Whether it watches no longer."""
+        """Whether it has stopped watching."""
         self._folders = frozenset(folders)
         self._matters = matters
         self._wake = wake
@@ -40,7 +41,7 @@ class FolderWatch:
         self._thread.start()
 
     async def aclose(self) -> None:
-        """Stop watching, and return once that is done."""
+        """Stop watching, and return once it has stopped."""
         self._stop.set()
         await asyncio.to_thread(self._thread.join)
 
@@ -48,13 +49,13 @@ class FolderWatch:
         try:
             self._watch()
         except FileNotFoundError:
-            # A folder went before it could be watched: a change like others, told of without haste.
+            # A folder disappeared before it could be watched: a change like others, reported without haste.
             self._stop.wait(_UNDER_WAY / 1_000)
         except (OSError, ValueError, RuntimeError) as error:
             self.problem = str(error)
         self.ended = True
         if self.problem is None:
-            self._tell()
+            self._notify()
 
     def _watch(self) -> None:
         under_way = False
@@ -71,15 +72,15 @@ class FolderWatch:
             ignore_permission_denied=True,
         ):
             if not under_way or any(kind != Change.modified or self._matters(path) for kind, path in changes):
-                self._tell()
+                self._notify()
             under_way = True
             if any(kind == Change.deleted and path in self._folders for kind, path in changes):
                 return
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._stop.is_set():
             return
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
-            self._stop.set()  # The loop is closed: there is nobody left to tell.
+            self._stop.set()  # The loop is closed.
