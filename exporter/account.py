@@ -53,11 +53,14 @@ class Builder:
         name = AccountName(account.name)
         return Client(name, account.base_url, timeout, self.clock, self.instruments, self.version)
 
-    def sources(self, account: Account, config: Config, poller: Poller) -> Sources:
-        """What lists ids for the account."""
+    def sources(
+        self, account: Account, config: Config, poller: Poller, former: Sources | None = None
+    ) -> Sources:
+        """What lists ids for the account, instead of `former` ones."""
         # Files are not written faster where simulated time runs faster.
         clock, globs = SystemClock(), account.generation_files
-        files = IdFiles(poller.account, config.folder, globs, clock, self.heartbeat)
+        known = None if former is None else former.files
+        files = IdFiles(poller.account, config.folder, globs, clock, self.heartbeat, former=known)
         return Sources(poller, account.ids, files, self.store, self.clock)
 
     def _poller(self, account: Account, config: Config) -> Poller:

@@ -155,7 +155,7 @@ class Accounts:
         """What an account that stays lists, None where that is to be read as before."""
         if not _differ(account.config, new, _LISTS):
             return None
-        sources = self._build.sources(new, config, account.poller)
+        sources = self._build.sources(new, config, account.poller, account.sources)
         return _Listed(account, sources, await sources.read())
 
     def _write(self, tx: Transaction, relistings: Sequence[Relisting]) -> Sequence[Relisted]:

@@ -33,6 +33,9 @@ RESCAN = 30.0
 """Seconds after which files are checked without a notification: network file systems and the targets of links
 may send none."""
 
+LOGGED = 10
+"""Files that are logged by name where many break, or are fixed, at the same time."""
+
 _log = structlog.get_logger("exporter.sources.idfiles")
 
 Listed = Mapping[GenerationId, NewGeneration]
@@ -91,8 +94,10 @@ class IdFiles:
         *,
         settle: float = SETTLE,
         rescan: float = RESCAN,
+        former: "IdFiles | None" = None,
     ) -> None:
-        """`globs` are relative to `folder`; `clock` is the machine's own, as files have its time."""
+        """`globs` are relative to `folder`; `clock` is the machine's own, as files have its time. What
+        `former` ones with the same globs know is kept."""
         self._account = account
         self._folder = folder
         self._globs = globs
@@ -100,7 +105,8 @@ class IdFiles:
         self._heartbeat = heartbeat
         self._settle = settle
         self._rescan = rescan
-        self._scan = _BEFORE
+        same = former is not None and (former._folder, former._globs) == (folder, globs)
+        self._scan: _Scan = former._scan if former is not None and same else _BEFORE
         self._unwatched = False
 
     @property
@@ -160,8 +166,7 @@ class IdFiles:
         """Check all files. Returns whether there is anything new to yield."""
         before = self._scan
         self._scan = after = await on_thread(lambda: self._scanned(before), f"files of {self._account}")
-        for path in sorted(before.files.keys() | after.files.keys()):
-            self._log_broken(path, before.files.get(path), after.files.get(path))
+        self._log_broken(before.files, after.files)
         for path in after.ignored - before.ignored:
             _log.debug("not a file of ids by its name", account=self._account, file=path)
         return after.listed is not before.listed or (after.whole and not before.whole)
@@ -222,13 +227,17 @@ class IdFiles:
             return self._settle
         return max(0.0, (self._clock.now_us() - max(stamp[3:]) // 1_000) / MICROS)
 
-    def _log_broken(self, path: str, before: _File | None, after: _File | None) -> None:
-        was, is_now = before and before.broken, after and after.broken
-        if is_now and not was:
-            _log.warning("file of ids is broken", account=self._account, file=path, error=is_now)
-        elif was and not is_now:
-            event = "broken file of ids is fixed" if after else "broken file of ids is gone"
+    def _log_broken(self, before: Mapping[str, _File], after: Mapping[str, _File]) -> None:
+        was = {path: file.broken for path, file in before.items() if file.broken}
+        now = {path: file.broken for path, file in after.items() if file.broken}
+        broke, fixed = sorted(now.keys() - was.keys()), sorted(was.keys() - now.keys())
+        for path in broke[:LOGGED]:
+            _log.warning("file of ids is broken", account=self._account, file=path, error=now[path])
+        for path in fixed[:LOGGED]:
+            event = "broken file of ids is fixed" if path in after else "broken file of ids is gone"
             _log.info(event, account=self._account, file=path)
+        if len(broke) > LOGGED or len(fixed) > LOGGED:
+            _log.warning("further files of ids broke or were fixed", account=self._account, broken=len(now))
 
     def _log_watch(self, watch: FolderWatch) -> None:
         if watch.problem and not self._unwatched:

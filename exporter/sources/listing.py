@@ -40,6 +40,11 @@ class Sources:
         self._clock = clock
 
     @property
+    def files(self) -> IdFiles:
+        """The files of ids among them."""
+        return self._files
+
+    @property
     def broken_files(self) -> int:
         """How many files of ids cannot be read at present."""
         return self._files.broken

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from exporter.clock import MICROS, SystemClock
 from exporter.domain.values import AccountName
 from exporter.heartbeat import STALLED, Heartbeat
-from exporter.sources.idfiles import IdFiles
+from exporter.sources.idfiles import LOGGED, IdFiles
 from support.running import PATIENCE, until
 
 SOON = 0.2
@@ -185,6 +185,34 @@ async def test_a_broken_file_keeps_its_last_good_content_and_is_told_of_once(tmp
         ("warning", "studio", str(path), "line 1, column 7: not JSON: Unterminated string starting at"),
         ("info", "studio", str(path), None),
     ]
+
+
+async def test_many_broken_files_are_reported_in_a_few_lines(tmp_path: Path) -> None:
+    for number in range(LOGGED + 30):
+        (tmp_path / f"{number:02}.json").write_text("[")
+    files = id_files(tmp_path, ["*.json"], settle=0.0)
+    with capture_logs() as logs:
+        await files.read()
+    assert len(logs) == LOGGED + 1
+    assert logs[-1]["broken"] == LOGGED + 30
+
+
+async def test_files_of_the_same_globs_continue_with_what_the_former_ones_knew(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\n")
+    (tmp_path / "b.json").write_text("[")
+    studio, clock = AccountName("studio"), SystemClock()
+    former = id_files(tmp_path, ["*"], settle=0.0)
+    assert set(await former.read()) == {"a"}
+    (tmp_path / "a.txt").unlink()
+    with capture_logs() as logs:
+        same = IdFiles(studio, tmp_path, ["*"], clock, Heartbeat(clock), settle=NEVER, former=former)
+        assert set(await same.read()) == {"a"}  # it may come back
+        assert not same.whole
+        assert same.broken == 1
+        other = IdFiles(studio, tmp_path, ["*.txt"], clock, Heartbeat(clock), former=former)
+        assert await other.read() == {}
+        assert other.whole
+    assert logs == []
 
 
 async def test_a_file_that_is_briefly_half_written_is_not_told_of(tmp_path: Path) -> None:
