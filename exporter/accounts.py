@@ -81,8 +81,9 @@ class Accounts:
 
     async def start(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> int:
         """Follow one more account; returns once what is listed is stored, however long the state cannot be
-        written. The result is how many generations were in flight before. Raises StoreError."""
-        one = await self._load(account, config)
+        written. The result is how many generations the state held to be followed. Raises StoreError where it
+        cannot be read."""
+        one = await self._load_at_last(account, config)
         resumed = len(one.poller.follower.schedule)
         await one.sources.apply()
         self._begin(one, loops)
@@ -127,6 +128,16 @@ class Accounts:
 
     def _kept(self, account: Account) -> FollowedAccount:
         return self.followed[AccountName(account.name)]
+
+    async def _load_at_last(self, account: Account, config: Config) -> FollowedAccount:
+        """As `_load`, but wait while the state cannot be written."""
+        while True:
+            try:
+                return await self._load(account, config)
+            except StoreError:
+                if self._store.writable.is_set():
+                    raise
+                await self._store.writable.wait()
 
     async def _load(self, account: Account, config: Config) -> FollowedAccount:
         """Build an account's parts, and load what the store holds for it. Raises StoreError."""

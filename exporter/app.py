@@ -40,11 +40,11 @@ _log = structlog.get_logger("exporter")
 
 
 class _Stop(Exception):
-    """Ends a task group in which everything is as it should be."""
+    """Ends a task group without an error."""
 
 
 class App:
-    """One running exporter. `clock` is the time it lives in, which a demo or a test lets run faster."""
+    """One running exporter. `clock` is its time, which a demo or a test lets run faster."""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class App:
         self._pages = self._build_pages(lifecycle=lifecycle)
 
     async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
-        """Follow and serve until `stop` is set, then finish the writes under way. A loop that dies takes
-        the others with it, and its exception is raised in a group."""
+        """Follow and serve until `stop` is set, then finish the writes under way. A loop that fails ends the
+        others, and its exception is raised in a group."""
         _log.info("starting", version=VERSION, state=str(self._database.path))
         if self._database.restart_histograms(self._ledger.bounds_us):
             _log.warning("metrics.duration_buckets has changed: the histograms of durations start anew")
@@ -127,7 +127,7 @@ class App:
         await self._intake.register({account: [NewGeneration(id) for id in ids]})
 
     def followed(self) -> dict[AccountName, int]:
-        """How many generations of each account are followed at present."""
+        """Return how many generations of each account are followed at present."""
         return {
             name: len(account.poller.follower.schedule) for name, account in self._accounts.followed.items()
         }

@@ -69,7 +69,7 @@ class Availability:
         """Raise StoreError during an outage; whoever asks counts as a write that failed."""
         if self._outage is not None:
             self._count(self._outage)
-            raise StoreError(f"the state cannot be written: {self._outage.cause}") from self._outage.cause
+            raise StoreError(str(self._outage.cause)) from self._outage.cause
 
     def failed(self, cause: StoreError, writes: int = 1) -> None:
         """Note that so many writes failed for a reason that every other one would meet as well."""
