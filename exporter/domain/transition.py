@@ -32,14 +32,14 @@ def observe(generation: Generation, observation: Observation) -> Transition:
     """Apply `observation` to `generation`.
 
     A generation ends once: a repeat of an end, and whatever arrives after it, changes nothing. A drop ends
-    the following, not the generation: an end that is reported after it still counts. An answer older than
-    the last one is stale and changes nothing, unless it is an end, which is true for ever.
+    the following, not the generation: an end that is reported after it still counts. An answer to a poll
+    that was sent before the last one is stale and changes nothing, unless it is an end, which is final.
     """
     if generation.end is not None:
         return Transition(generation)
     if observation.status is not None and observation.status.ended:
         return _end(_observed(generation, observation), observation, observation.status)
-    stale = generation.observed_us is not None and observation.at_us < generation.observed_us
+    stale = observation.asked_at < generation.asked_at
     if stale or not generation.followed:
         return Transition(generation)
     return _in_flight(_observed(generation, observation), observation)
@@ -70,11 +70,13 @@ def with_polls_of(generation: Generation, other: Generation) -> Generation:
 
     Polls that changed nothing are not written, so memory knows more of them than the store.
     """
+    later = other if other.polls > generation.polls else generation
     return replace(
         generation,
-        polls=max(generation.polls, other.polls),
-        observed_us=_latest(generation.observed_us, other.observed_us),
+        polls=later.polls,
+        observed_us=later.observed_us,
         pending_us=_latest(generation.pending_us, other.pending_us),
+        asked_at=max(generation.asked_at, other.asked_at),
     )
 
 
@@ -88,8 +90,9 @@ def _observed(generation: Generation, observation: Observation) -> Generation:
         generation,
         model=observation.model or generation.model,
         created_us=generation.created_us if generation.created_us is not None else observation.created_us,
-        observed_us=_latest(generation.observed_us, observation.at_us),
+        observed_us=observation.at_us,
         polls=generation.polls + (observation.via is Via.POLL),
+        asked_at=max(generation.asked_at, observation.asked_at),
     )
 
 

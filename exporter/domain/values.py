@@ -118,6 +118,8 @@ class Observation:
     outputs: int | None = None
     reason: str | None = None
     message: str | None = None
+    asked_at: float = field(default=0.0, kw_only=True)
+    """When the poll was sent, in seconds of this process's monotonic clock: the order of observations."""
     output_urls: tuple[str, ...] = field(default=(), repr=False)
     """Whoever reads one can fetch the picture: stored and exported only where that is configured."""
 
@@ -188,6 +190,9 @@ class Generation:
     end: End | None = None
     drop: Drop | None = None
     reopened_us: int | None = None
+    asked_at: float = field(default=float("-inf"), compare=False)
+    """`Observation.asked_at` of the last one in this process; not stored, since another process has another
+    clock, and what is stored is older than whatever it observes."""
 
     @property
     def followed_since_us(self) -> int:

@@ -111,7 +111,7 @@ class Collector:
 
     def _snapshot(self, account: Followed) -> Snapshot:
         poller = account.poller
-        now, now_us = self._clock.monotonic(), self._clock.now_us()
+        now = self._clock.monotonic()
         in_flight = InFlight()
         for model in self._ledger.known_models(poller.account):
             in_flight.credits[model] = 0.0
@@ -125,8 +125,7 @@ class Collector:
             model = self._ledger.shown_model(poller.account, generation.model or UNKNOWN)
             in_flight.count[model, status] += 1
             in_flight.credits[model] += (generation.credits_estimate_micro or 0) / MICROS
-            since_us = generation.created_us or generation.discovered_us
-            age = max(0.0, (now_us - since_us) / MICROS)
+            age = poller.follower.age(generation.id)
             in_flight.oldest[model, status] = max(age, in_flight.oldest.get((model, status), 0.0))
         plan = poller.account_info.plan(now)
         tier = plan.tier if plan is not None else None

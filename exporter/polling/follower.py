@@ -1,11 +1,11 @@
-"""The generations of one account that are followed: what is known of each, and when to look at it next.
+"""The generations of one account that are followed: what is known of each, and when to poll it next.
 
 Polls and webhooks both end here as observations. Memory is changed after the commit, from what was committed.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -22,46 +22,35 @@ from exporter.domain.values import (
     Generation,
     GenerationId,
     Observation,
-    Source,
     Transition,
-    Via,
 )
 from exporter.polling.cadence import Cadence
+from exporter.polling.detection import Detection, DetectionMeter
+from exporter.polling.followed import Followed, begin, resume
 from exporter.polling.relisting import Listed, Relisted, Relisting, relisting
 from exporter.polling.schedule import Schedule
-from exporter.polling.webhook_trust import PATIENCE_US, WebhookTrust
+from exporter.polling.webhook_trust import WebhookTrust
 from exporter.store import Store
 from exporter.store.transaction import Entered
 
 RECENT = 2_000
 """Ended generations of an account from which the cadence learns at start."""
 ASK_AGAIN = 1.0
-"""Seconds after which an id that got no usable answer is looked at again; doubled each time."""
+"""Seconds after which an id that got no usable answer is polled again; doubled each time."""
+NOTICEABLE = 1.25
+"""Factor by which the net's first age for a model changes before those that wait are scheduled anew."""
 
 _log = structlog.get_logger("exporter.polling.follower")
 
 
-class FollowerMeter(Protocol):
-    """Hears how late ends were seen, and what the API said that it should not say."""
+class FollowerMeter(DetectionMeter, Protocol):
+    """Counts answers that the API's documentation does not allow for, too."""
 
-    def detected(self, account: AccountName, via: Via, lag_seconds: float) -> None: ...
     def api_error(self, account: AccountName, label: str) -> None: ...
-    def webhook_missed(self, account: AccountName) -> None: ...
-
-
-@dataclass(slots=True)
-class _Followed:
-    """`born` is when it was created by our monotonic clock, as far as the API has told."""
-
-    generation: Generation
-    order: int
-    born: float | None = None
-    misses: int = 0
-    missing_since_us: int | None = None
 
 
 class Follower:
-    """One account's followed generations, its schedule and what it has learnt about durations."""
+    """One account's followed generations, and their schedule."""
 
     def __init__(
         self,
@@ -79,13 +68,14 @@ class Follower:
         self._clock = clock
         self._meter = meter
         self.webhook_trust = webhook_trust
-        self._followed: dict[GenerationId, _Followed] = {}
+        self._detection = Detection(account, cadence, webhook_trust, meter)
+        self._net_ages: dict[str | None, float] = {}
+        self._followed: dict[GenerationId, Followed] = {}
         self._listed: set[GenerationId] = set()
         self.listing = asyncio.Lock()
         """Held by whoever changes what is listed, from the question until memory follows the store."""
         self._order = 0
         self._strange: set[str] = set()
-        self._refund_logged = False
 
     @property
     def generations(self) -> Iterable[Generation]:
@@ -93,34 +83,27 @@ class Follower:
         return (followed.generation for followed in self._followed.values())
 
     def find(self, id: GenerationId) -> Generation | None:
-        """What is known of a followed generation."""
+        """Return what is known of a followed generation."""
         followed = self._followed.get(id)
         return followed.generation if followed else None
 
     def age(self, id: GenerationId) -> float:
-        """Seconds since its creation by the API's word, or since it was handed over."""
-        followed = self._followed[id]
-        if followed.born is not None:
-            return max(0.0, self._clock.monotonic() - followed.born)
-        since_us = followed.generation.created_us or followed.generation.discovered_us
-        return max(0.0, (self._clock.now_us() - since_us) / MICROS)
+        """Return the age of a followed generation in seconds; see `Followed.age`."""
+        return self._followed[id].age(self._clock.monotonic())
 
     def age_to_give_up(self, id: GenerationId) -> float:
         """Return the seconds that count towards giving it up: its age, or those since it was reopened."""
-        reopened_us = self._followed[id].generation.reopened_us
-        if reopened_us is None:
-            return self.age(id)
-        return max(0.0, (self._clock.now_us() - reopened_us) / MICROS)
+        return self._followed[id].age_to_give_up(self._clock.monotonic())
 
     async def load(self) -> None:
-        """Take up what the store holds for the account. Raises StoreError."""
+        """Resume what the store holds for the account. Raises StoreError."""
         account = self.account
         recent = await self._store.read(lambda reading: reading.recent_durations(account, RECENT))
         for model, duration_us in recent:
             self.cadence.learn(model, duration_us / MICROS)
         self._listed = await self._store.read(lambda reading: reading.listed(account))
         for generation in await self._store.read(lambda reading: reading.followed(account)):
-            self._follow(generation)
+            self._resume(generation)
 
     async def list(self, wanted: Mapping[GenerationId, Listed], *, whole: bool) -> None:
         """Follow the `wanted` ids. Where these are the `whole` list, stop following what is no longer listed,
@@ -146,32 +129,34 @@ class Follower:
 
     def take(self, entered: Entered) -> None:
         """Follow what has just been entered into the store."""
+        now = self._clock.monotonic()
         for generation in entered.new:
-            self._follow(generation)
+            self._follow(begin(generation, self._next_order(), now))
         for generation in entered.open:
-            self._follow(generation)
+            self._resume(generation)
             followed = self._followed[generation.id]
             followed.generation = replace(followed.generation, traceparent=generation.traceparent)
 
     async def deliver(
         self, id: GenerationId, observation: Observation, retention_us: int
     ) -> Transition | None:
-        """Take in an end that was pushed; see `Transaction.deliver`. Stored once this returns. Raises
-        StoreError, after which nothing has changed."""
+        """Store an end that a webhook reported; see `Transaction.deliver`. Raises StoreError, after which
+        nothing has changed."""
         account, oldest_us = self.account, observation.at_us - retention_us
-        followed = self._followed.get(id)
+        now, followed = self._clock.monotonic(), self._followed.get(id)
         known = followed.generation if followed else None
         after = await self._store.write(lambda tx: tx.deliver(account, id, observation, known, oldest_us))
         if after is not None:
             self.webhook_trust.delivered()
             self._forget(id)
-            self._tell(after)
+            self._settle(after, followed, now)
         return after
 
     async def observe(self, id: GenerationId, observation: Observation, stretch: float) -> Transition:
-        """Take in what a look said. Raises StoreError, after which nothing has changed."""
-        followed = self._followed[id]
+        """Apply the answer to a poll. Raises StoreError, after which nothing that is counted has changed."""
+        followed, now = self._followed[id], self._clock.monotonic()
         before = followed.generation
+        followed.mark_asked(observation)
         after = transition.observe(before, observation)
         if transition.is_material(before, after.generation):
             account = self.account
@@ -179,8 +164,16 @@ class Follower:
         if observation.status is None:
             self._meter.api_error(self.account, "unknown_status")
             self._warn_of_status(before, observation.status_text)
-        self._settle(followed, after, observation)
-        if id in self._followed:
+        followed.answered(observation, now)
+        followed.generation = transition.with_polls_of(after.generation, followed.generation)
+        if before.status is None:
+            self.schedule.net.earn()
+        if not after.generation.followed:
+            if followed.in_net:
+                self.schedule.net.refund()
+            self._forget(id)
+            self._settle(after, followed, now)
+        elif self._followed.get(id) is followed:
             self._schedule(followed, stretch)
         return after
 
@@ -200,26 +193,23 @@ class Follower:
         self._forget(id)
 
     def missing(self, id: GenerationId) -> int:
-        """The API does not know this id. Returns for how long that has been so, in microseconds: since it
-        was handed over if it was never known, since the first such answer otherwise."""
-        followed, now_us = self._followed[id], self._clock.now_us()
-        if followed.missing_since_us is None:
-            seen = followed.generation.status is not None
-            followed.missing_since_us = now_us if seen else followed.generation.followed_since_us
-        return now_us - followed.missing_since_us
+        """Note that the API does not know this id. Returns for how many microseconds that has been so; see
+        `Followed.missing_for`."""
+        return round(self._followed[id].missing_for(self._clock.monotonic()) * MICROS)
 
     def poll_soon(self, id: GenerationId) -> None:
-        """The last look could not be taken; it is still due."""
+        """Poll as soon as the budget allows, because the last poll could not be made or means nothing."""
         followed = self._followed.get(id)
         if followed is None:
             return
+        followed.in_net = False
         if followed.generation.status is None:
             self.schedule.add_unseen(id, followed.order)
         else:
             self.schedule.set_due(id, self._clock.monotonic(), 0.0)
 
     def ask_again(self, id: GenerationId, at_most: float | None = None) -> None:
-        """Look again later, each time later than the last, but within `at_most` seconds."""
+        """Poll again later, each time later than the last, but within `at_most` seconds."""
         followed = self._followed.get(id)
         if followed is None:
             return
@@ -229,87 +219,64 @@ class Follower:
             pause = min(pause, max(ASK_AGAIN, at_most))
         self.schedule.set_due(id, self._clock.monotonic() + pause, 1 / pause)
 
-    def _follow(self, generation: Generation) -> None:
-        if generation.id in self._followed:
-            return
+    def _follow(self, followed: Followed) -> None:
+        id = followed.generation.id
+        if id not in self._followed:
+            self._followed[id] = followed
+            self.poll_soon(id)
+
+    def _resume(self, generation: Generation) -> None:
+        now, now_us = self._clock.monotonic(), self._clock.now_us()
+        self._follow(resume(generation, self._next_order(), now, now_us))
+
+    def _next_order(self) -> int:
         self._order += 1
-        self._followed[generation.id] = _Followed(generation, self._order)
-        self.poll_soon(generation.id)
+        return self._order
 
     def _forget(self, id: GenerationId) -> None:
         self._followed.pop(id, None)
         self.schedule.remove(id)
 
-    def _settle(self, followed: _Followed, after: Transition, observation: Observation) -> None:
-        generation = after.generation
-        followed.generation = generation
-        followed.misses, followed.missing_since_us = 0, None
-        if observation.elapsed_us is not None:
-            followed.born = self._clock.monotonic() - observation.elapsed_us / MICROS
-        if not generation.followed:
-            self._forget(generation.id)
-            self._tell(after)
-
-    def _tell(self, after: Transition) -> None:
+    def _settle(self, after: Transition, followed: Followed | None, now: float) -> None:
+        """Let everybody know what was committed. What a webhook brought was not followed before."""
         for fact in after.facts:
             if isinstance(fact, Ended):
-                self._ended(after.generation, fact)
+                relied_on = self.webhook_trust.relied_on
+                self._detection.ended(
+                    after.generation, fact, followed.lag(fact.end, now) if followed else None
+                )
+                self._renew_net(after.generation.model)
+                if relied_on and not self.webhook_trust.relied_on:
+                    self.poll_all()
 
-    def _ended(self, generation: Generation, fact: Ended) -> None:
-        end = fact.end
-        if end.duration_us is not None:
-            self.cadence.learn(generation.model, end.duration_us / MICROS)
-        # What a webhook brought was not followed before, whatever two clocks make of its times.
-        if generation.source is not Source.WEBHOOK and generation.followed_since_us < end.at_us:
-            lag_us = max(0, end.recorded_us - end.at_us)
-            self._meter.detected(self.account, end.via, lag_us / MICROS)
-            if self.webhook_trust.configured and end.via is Via.POLL and lag_us > PATIENCE_US:
-                self._missed()
-        _log.info(
-            "generation ended",
-            account=self.account,
-            id=generation.id,
-            trace_id=trace_id(generation.id, generation.traceparent),
-            model=fact.model,
-            status=end.status.value,
-            **({"reason": end.reason} if end.reason else {}),
-            duration=None if end.duration_us is None else end.duration_us / MICROS,
-            credits=end.credits_used_micro / MICROS,
-        )
-
-        if fact.refunded_micro and not self._refund_logged:
-            self._refund_logged = True
-            _log.warning(
-                "the API charged credits for a failed generation; failures are refunded and count none "
-                "(logged once for this account)",
-                account=self.account,
-                id=generation.id,
-                trace_id=trace_id(generation.id, generation.traceparent),
-                charged=fact.refunded_micro / MICROS,
-            )
-
-    def _schedule(self, followed: _Followed, stretch: float) -> None:
-        id, model = followed.generation.id, followed.generation.model
+    def _schedule(self, followed: Followed, stretch: float) -> None:
         if self.webhook_trust.relied_on:
-            pause = self.cadence.net(model, self.age(id))
-            self.schedule.set_due(id, self._clock.monotonic() + pause, 1 / pause)
+            self._cast_net(followed)
             return
+        id, model = followed.generation.id, followed.generation.model
         interval = self.cadence.interval(model, self.age(id))
+        followed.in_net = False
         self.schedule.set_due(id, self._clock.monotonic() + interval * stretch, 1 / interval)
 
-    def _missed(self) -> None:
-        """Only a look found an end that should have been pushed."""
-        self._meter.webhook_missed(self.account)
-        was_relied_on = self.webhook_trust.relied_on
-        self.webhook_trust.missed()
-        if was_relied_on and not self.webhook_trust.relied_on:
-            _log.warning(
-                "webhooks do not arrive; polling as if there were none until one does", account=self.account
-            )
-            self.poll_all()
+    def _cast_net(self, followed: Followed) -> None:
+        """Leave a generation to webhooks, and to the safety net where they fail."""
+        now, generation = self._clock.monotonic(), followed.generation
+        pause = self.cadence.net_age(generation.model, followed.polled_age) - followed.age(now)
+        followed.in_net = True
+        self.schedule.set_net(generation.id, now + max(0.0, pause))
+
+    def _renew_net(self, model: str | None) -> None:
+        """Schedule the net's polls of a model anew where its usual duration turns out to be another."""
+        age, former = self.cadence.net_age(model, 0.0), self._net_ages.get(model, 0.0)
+        if former < age * NOTICEABLE and age < former * NOTICEABLE:
+            return
+        self._net_ages[model] = age
+        for id, followed in self._followed.items():
+            if followed.in_net and followed.generation.model == model and self.schedule.is_waiting(id):
+                self._cast_net(followed)
 
     def poll_all(self) -> None:
-        """The schedule no longer holds: look at everything once, as soon as the budget allows."""
+        """Poll everything once, as soon as the budget allows, because the schedule no longer holds."""
         for id in self._followed:
             self.poll_soon(id)
 

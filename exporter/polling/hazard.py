@@ -1,4 +1,4 @@
-"""What has been learnt of how long a model's generations take, as a hazard rate.
+"""The distribution of a model's durations, as learnt, in the form of a hazard rate.
 
 The hazard h(t) is the chance that a generation of age t ends in the next instant, for each second. It is kept
 piecewise constant over bins of equal width in log time, from weighted counts of durations (the actuarial
@@ -6,7 +6,7 @@ estimate): those learnt, which slowly fade as new ones arrive, and a prior of li
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -16,6 +16,9 @@ MEMORY = 1_000.0
 """Generations after which one that was learnt counts only 1/e of what it did."""
 PRIOR_WEIGHT = 5.0
 """Generations that the prior counts for."""
+PRIOR_WEIGHT_OF_SHARES = 1.0
+"""Likewise for the age of a share: where nothing is known of a model, the prior's long tail is ignorance,
+which the first generations that end should do away with."""
 
 _EDGES = (0.0, *(SHORTEST * math.pow(2.0, i / PER_OCTAVE) for i in range(OCTAVES * PER_OCTAVE + 1)))
 _MEDIANS = {"image": (12.0, 0.5), "video": (90.0, 0.5)}
@@ -33,47 +36,48 @@ class Hazard:
         self._stale = True
         self._rates: Sequence[float] = ()
         self._sqrt_integral: Sequence[float] = ()
-        self._alive: Sequence[float] = ()
+        self._ended: Sequence[float] = ()
         self._mean_inverse_sqrt = 0.0
 
     def set_category(self, category: str) -> None:
-        """The kind of model is known now; what was learnt stays."""
+        """Use the prior of this category; what was learnt stays."""
         self._prior = _prior(category)
         self._stale = True
 
     def learn(self, duration: float) -> None:
-        """A generation took this long."""
+        """Learn that a generation took this long."""
         keep = 1.0 - 1.0 / MEMORY
         self._learnt = [weight * keep for weight in self._learnt]
         self._learnt[_bin(duration)] += 1.0
         self._stale = True
 
     def mean_inverse_sqrt(self) -> float:
-        """E[h(T)^-1/2], the expectation over durations T."""
+        """Return E[h(T)^-1/2], the expectation over durations T."""
         self._refresh()
         return self._mean_inverse_sqrt
 
     def sqrt_integral(self, age: float) -> float:
-        """The integral of sqrt(h) from 0 to `age`."""
+        """Return the integral of sqrt(h) from 0 to `age`."""
         self._refresh()
         index = _bin(age)
         return self._sqrt_integral[index] + (age - _EDGES[index]) * math.sqrt(self._rates[index])
 
     def age_at(self, sqrt_integral: float) -> float:
-        """The age at which the integral of sqrt(h) reaches this value."""
+        """Return the age at which the integral of sqrt(h) reaches this value."""
         self._refresh()
         index = max(0, min(bisect_right(self._sqrt_integral, sqrt_integral) - 1, len(self._rates) - 1))
         return _EDGES[index] + (sqrt_integral - self._sqrt_integral[index]) / math.sqrt(self._rates[index])
 
     def age_of_share(self, share: float) -> float:
-        """The age by which this share of the generations have ended, a bin's width exactly."""
+        """Return the age by which this share of the generations have ended, at most the last bin's."""
         self._refresh()
-        total, below = self._alive[0], 0.0
-        for edge, alive in zip(_EDGES, self._alive, strict=False):
-            if 1 - alive / total >= share:
-                return edge
-            below = edge
-        return below
+        wanted = share * self._ended[-1]
+        index = min(bisect_left(self._ended, wanted), len(_EDGES) - 1)
+        if index == len(_EDGES) - 1:
+            return _EDGES[index]
+        before = self._ended[index - 1] if index else 0.0
+        within = (wanted - before) / (self._ended[index] - before)
+        return _EDGES[index] + within * (_EDGES[index + 1] - _EDGES[index])
 
     def _refresh(self) -> None:
         if not self._stale:
@@ -84,7 +88,7 @@ class Hazard:
         rates: list[float] = []
         for weight, at_risk, (start, end) in zip(weights[:-1], alive, pairwise(_EDGES), strict=False):
             rates.append(-math.log1p(-weight / at_risk) / (end - start))
-        # What lasts longer than the last bin goes on as it did there.
+        # Beyond the last bin the rate stays what it was there.
         rates.append(rates[-1])
         self._rates = rates
         steps = (
@@ -92,7 +96,8 @@ class Hazard:
             for rate, (start, end) in zip(rates, pairwise(_EDGES), strict=False)
         )
         self._sqrt_integral = list(accumulate(steps, initial=0.0))
-        self._alive = alive
+        fewer = PRIOR_WEIGHT_OF_SHARES / PRIOR_WEIGHT
+        self._ended = list(accumulate(fewer * p + w for p, w in zip(self._prior, smooth, strict=True)))
         total = alive[0]
         self._mean_inverse_sqrt = sum(
             weight / total / math.sqrt(rate) for weight, rate in zip(weights, rates, strict=True)
@@ -105,7 +110,7 @@ def _bin(seconds: float) -> int:
 
 
 def _smoothed(weights: Sequence[float]) -> list[float]:
-    """Each bin's weight shared with its neighbours: a few hundred generations leave gaps that are chance."""
+    """Share each bin's weight with its neighbours: a few hundred generations leave gaps that are chance."""
     padded = [0.0, *weights, 0.0]
     shared = [
         before / 4 + here / 2 + after / 4
@@ -117,8 +122,8 @@ def _smoothed(weights: Sequence[float]) -> list[float]:
 
 
 def _prior(category: str | None) -> list[float]:
-    """Weights of the bins before anything was learnt: lognormal around what is usual for the category, and
-    log-uniform where nothing is known. The last entry is for what is longer than all bins."""
+    """Return the weights of the bins before anything was learnt: lognormal around what is usual for the
+    category, log-uniform where nothing is known. The last entry is for what is longer than all bins."""
     low, high = _UNKNOWN_RANGE
     spread = [_overlap(start, end, low, high) for start, end in pairwise(_EDGES)]
     spread.append(spread[-1])
@@ -132,7 +137,7 @@ def _prior(category: str | None) -> list[float]:
 
 
 def _overlap(start: float, end: float, low: float, high: float) -> float:
-    """The length of [start, end] within [low, high], in log time."""
+    """Return the length of [start, end] within [low, high], in log time."""
     inside = math.log(min(max(end, low), high)) - math.log(min(max(start, low), high))
     return max(0.0, inside)
 

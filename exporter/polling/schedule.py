@@ -1,42 +1,54 @@
-"""Which generation to look at next: the one that is due first, and new ids before a backlog of old ones."""
+"""Which generation to poll next: the one that is due first, and new ids before a backlog of old ones.
+
+What the safety net behind webhooks wants to poll is due like all others, while its allowance lasts.
+"""
 
 import heapq
 from dataclasses import dataclass
 
 from exporter.domain.values import GenerationId
+from exporter.polling.net import NetAllowance
 
 TURN = 4
-"""One look in this many goes to an id never seen, while such and due ones both wait."""
+"""One poll in this many goes to an id never seen, while such and due ones both wait."""
 USABLE, USABLE_WITH_UNSEEN = 0.95, 0.75
-"""Share of the budget for looks at generations in flight; the rest is for new ids, wallet and models."""
+"""Share of the budget for polls of generations in flight; the rest is for new ids, wallet and models."""
 
 
 def stretch(demand: float, rate: float, *, unseen: bool) -> float:
-    """The factor for all intervals, so that `demand` looks a second fit `rate` calls a second. One factor
-    for all keeps the allocation optimal (the schedule's density is scaled as a whole)."""
+    """Return the factor for all intervals by which `demand` polls a second fit `rate` calls a second. One
+    factor for all keeps the allocation optimal (the schedule's density is scaled as a whole)."""
     usable = rate * (USABLE_WITH_UNSEEN if unseen else USABLE)
     return max(1.0, demand / usable) if usable > 0 else 1.0
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What the schedule knows of one id. `rate` is in looks a second; `turn` is that of its entry in a heap,
-    and tells it from one that was replaced."""
+    """The state of one id. `rate` is in polls a second; `turn` is that of its entry in a heap, by which a
+    replaced entry is recognised."""
 
     turn: int
     rate: float
+
+
+_PICKED = -1
 
 
 _Heap = list[tuple[float, int, GenerationId]]
 
 
 class Schedule:
-    """Times are seconds of a monotonic clock. An id that was picked is off the schedule until set due again;
-    what it wants of the budget still counts, until it is removed."""
+    """The followed ids of one account. Times are seconds of a monotonic clock.
+
+    An id that was picked is off the schedule until it is set due again; its share of the demand still counts,
+    until it is removed.
+    """
 
     def __init__(self) -> None:
+        self.net = NetAllowance()
         self._entries: dict[GenerationId, _Entry] = {}
         self._due: _Heap = []
+        self._in_net: _Heap = []
         self._unseen: _Heap = []
         self._turn = 0
         self._picks = 0
@@ -47,25 +59,34 @@ class Schedule:
 
     @property
     def demand(self) -> float:
-        """Looks a second that the scheduled generations want, were there no limit."""
+        """Polls a second that the scheduled generations would get, were there no limit."""
         return max(0.0, self._demand)
 
     @property
     def unseen_waiting(self) -> bool:
-        """Whether an id waits for its first look."""
+        """Whether an id waits for its first poll."""
         self._drop_replaced()
         return bool(self._unseen)
 
     def add_unseen(self, id: GenerationId, order: int) -> None:
-        """Look at `id` for the first time; of several, the one with the greatest `order` goes first."""
+        """Poll `id` for the first time; of several, the one with the greatest `order` goes first."""
         heapq.heappush(self._unseen, (-order, self._replace(id, 0.0), id))
 
     def set_due(self, id: GenerationId, due: float, rate: float) -> None:
-        """Look at `id` at `due`; `rate` is how many looks a second it wants at present."""
+        """Poll `id` at `due`; `rate` is how many polls a second it should get at present."""
         heapq.heappush(self._due, (due, self._replace(id, rate), id))
 
+    def set_net(self, id: GenerationId, due: float) -> None:
+        """Let the safety net poll `id` at `due`, or later if its allowance is spent by then."""
+        heapq.heappush(self._in_net, (due, self._replace(id, 0.0), id))
+
+    def is_waiting(self, id: GenerationId) -> bool:
+        """Return whether `id` is to be polled, and not picked at present."""
+        entry = self._entries.get(id)
+        return entry is not None and entry.turn != _PICKED
+
     def remove(self, id: GenerationId) -> None:
-        """Look at `id` no more."""
+        """Do not poll `id` any more."""
         entry = self._entries.pop(id, None)
         if entry is not None:
             self._demand -= entry.rate
@@ -73,24 +94,38 @@ class Schedule:
             self._demand = 0.0
 
     def pick(self, now: float) -> GenerationId | None:
-        """Take what should be looked at now off the schedule."""
+        """Take the id that should be polled now off the schedule; None where there is none."""
         self._drop_replaced()
-        due = bool(self._due) and self._due[0][0] <= now
+        next_due, next_net = self._next_due(), self._next_net()
+        due = min(next_due, next_net) <= now
         if not due and not self._unseen:
             return None
         if due and self._unseen:
             self._picks += 1
-        unseen_first = self._unseen and (not due or self._picks % TURN == 0)
-        _, _, id = heapq.heappop(self._unseen if unseen_first else self._due)
-        self._entries[id].turn = -1
+        if self._unseen and (not due or self._picks % TURN == 0):
+            heap = self._unseen
+        elif next_due <= next_net:
+            heap = self._due
+        else:
+            heap = self._in_net
+            self.net.spend(now)
+        _, _, id = heapq.heappop(heap)
+        self._entries[id].turn = _PICKED
         return id
 
     def next_due(self) -> float | None:
-        """When something should be looked at next: minus infinity is now, None is never."""
+        """Return when something should be polled next: minus infinity is now, None is never."""
         self._drop_replaced()
         if self._unseen:
             return float("-inf")
-        return self._due[0][0] if self._due else None
+        due = min(self._next_due(), self._next_net())
+        return due if due < float("inf") else None
+
+    def _next_due(self) -> float:
+        return self._due[0][0] if self._due else float("inf")
+
+    def _next_net(self) -> float:
+        return max(self._in_net[0][0], self.net.possible_at) if self._in_net else float("inf")
 
     def _replace(self, id: GenerationId, rate: float) -> int:
         self._turn += 1
@@ -102,7 +137,7 @@ class Schedule:
         return self._turn
 
     def _drop_replaced(self) -> None:
-        for heap in (self._due, self._unseen):
+        for heap in (self._due, self._in_net, self._unseen):
             while heap and not self._is_current(heap[0][2], heap[0][1]):
                 heapq.heappop(heap)
 

@@ -107,10 +107,11 @@ class Client:
 
     async def generation(self, id: GenerationId) -> Reply[Observation]:
         """Look at one generation. Raises ApiError."""
+        asked_at = self._clock.monotonic()
         return await self._get(
             Endpoint.GENERATION,
             f"/api/v1/generations/{quote(id, safe='')}",
-            lambda payload: parse_generation(payload, id, self._clock.now_us()),
+            lambda payload: parse_generation(payload, id, self._clock.now_us(), asked_at),
         )
 
     async def plan(self) -> Reply[Plan]:

@@ -73,9 +73,9 @@ def parse_json(body: bytes) -> Json:
     return cast(Json, value)
 
 
-def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observation:
-    """The answer of the status endpoint, received at `at_us`. Raises PayloadError without a status, or with
-    the id of another generation than the one `asked` for."""
+def parse_generation(payload: Json, asked: GenerationId, at_us: int, asked_at: float = 0.0) -> Observation:
+    """The answer of the status endpoint, received at `at_us`, to a poll sent at `asked_at`. Raises
+    PayloadError without a status, or with the id of another generation than the one `asked` for."""
     named = payload.get("generation_id")
     if isinstance(named, str) and not _names(named, asked):
         raise PayloadError("the answer is about another generation")
@@ -98,6 +98,7 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int) -> Observat
         output_urls=_output_urls(payload),
         reason=_text(payload.get("error")),
         message=parse_message(payload.get("message")),
+        asked_at=asked_at,
     )
 
 

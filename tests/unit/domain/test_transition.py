@@ -46,6 +46,7 @@ def look(
     outputs: int | None = None,
     reason: str | None = None,
     estimate_micro: int | None = None,
+    asked_at: float = 0.0,
 ) -> Observation:
     """An observation `at` seconds after creation; `completed` likewise."""
     return Observation(
@@ -62,6 +63,7 @@ def look(
         credits_estimate_micro=estimate_micro,
         outputs=outputs,
         reason=reason,
+        asked_at=asked_at,
     )
 
 
@@ -203,9 +205,36 @@ def test_back_to_pending_is_believed_but_the_queue_is_not_counted_twice() -> Non
     assert facts == [Started("m", 2 * S)]
 
 
-def test_a_stale_answer_does_not_undo_a_newer_one() -> None:
-    generation, _ = after(look(5, Status.PROCESSING), look(3, Status.PENDING))
+def test_an_answer_to_an_earlier_poll_does_not_undo_a_newer_one() -> None:
+    generation, _ = after(look(3, Status.PROCESSING, asked_at=2), look(5, Status.PENDING, asked_at=1))
     assert generation.status is Status.PROCESSING
+    assert generation.polls == 1
+
+
+def test_an_end_counts_however_early_it_was_asked_for() -> None:
+    generation, _ = after(look(3, Status.PROCESSING, asked_at=2), look(5, Status.FAILED, asked_at=1))
+    assert generation.status is Status.FAILED
+
+
+def test_a_wall_clock_that_was_set_back_makes_no_answer_stale() -> None:
+    generation, _ = after(look(9_000, Status.PENDING, asked_at=1), look(5, Status.PROCESSING, asked_at=2))
+    assert generation.status is Status.PROCESSING
+    assert generation.observed_us == CREATED + 5 * S
+
+
+def test_what_another_process_stored_is_older_than_any_answer() -> None:
+    stored = replace(after(look(9, Status.PENDING, asked_at=1e9))[0], asked_at=new().asked_at)
+    assert transition.observe(stored, look(5, Status.PROCESSING)).generation.status is Status.PROCESSING
+
+
+def test_memory_and_store_together_know_the_last_poll() -> None:
+    stored, _ = after(look(2, Status.PENDING, elapsed=2, asked_at=2))
+    known, _ = after(
+        look(2, Status.PENDING, elapsed=2, asked_at=2), look(-50, Status.PENDING, elapsed=4, asked_at=4)
+    )
+    for joined in (transition.with_polls_of(stored, known), transition.with_polls_of(known, stored)):
+        assert (joined.polls, joined.observed_us, joined.asked_at) == (2, CREATED - 50 * S, 4)
+        assert joined.pending_us == CREATED + 4 * S
 
 
 def test_time_going_backwards_never_gives_a_negative_duration() -> None:
@@ -306,6 +335,7 @@ observations = st.builds(
     credits_used_micro=st.one_of(st.none(), st.integers(0, 10**9)),
     outputs=st.one_of(st.none(), st.integers(0, 9)),
     reason=st.one_of(st.none(), st.just("PROVIDER_ERROR")),
+    asked_at=st.floats(-100, 100),
 )
 
 

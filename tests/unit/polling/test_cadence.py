@@ -1,4 +1,4 @@
-"""Looks go to where ends are: by what is usual for the kind of model, then by what was learnt."""
+"""Polls go to where ends are: by what is usual for the kind of model, then by what was learnt."""
 
 import math
 import random
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.polling.cadence import NET_EARLIEST, NET_LATEST, Cadence
+from exporter.polling.cadence import DELIVERY, Cadence
 from exporter.polling.hazard import Hazard
 
 LAG, SHORTEST, LONGEST = 2.0, 0.5, 60.0
@@ -118,7 +118,7 @@ def test_models_beyond_the_limit_share_what_is_learnt() -> None:
     learn(schedule, "first", around=5)
     learn(schedule, "second", around=500)
     learn(schedule, "third", around=30)
-    assert looks(schedule, "fourth", 100) == looks(schedule, "third", 100) == looks(schedule, None, 100)
+    assert looks(schedule, "fourth", 100) == looks(schedule, "third", 100)
     assert looks(schedule, "third", 100)[0] >= 15
     assert looks(schedule, "first", 100) != looks(schedule, "third", 100)
 
@@ -191,25 +191,56 @@ def test_the_mean_of_the_hazards_inverse_root_is_a_positive_number(
     assert 0 < hazard(category, durations).mean_inverse_sqrt() < math.inf
 
 
-def test_the_net_behind_webhooks_looks_when_nearly_all_have_ended() -> None:
+@pytest.mark.parametrize(("model", "usual"), [("picture", 12.0), ("film", 90.0)])
+def test_by_the_prior_alone_the_net_polls_at_about_twice_the_usual_duration(model: str, usual: float) -> None:
+    assert 1.5 * usual + DELIVERY <= cadence().net_age(model, 0.0) <= 2.3 * usual + 30
+
+
+@pytest.mark.parametrize(("usual", "sigma"), [(5.0, 0.4), (12.0, 0.35), (90.0, 0.32), (600.0, 0.3)])
+@pytest.mark.parametrize("category", [None, "image", "video"])
+def test_the_net_polls_within_twice_the_usual_duration_and_hardly_ever_in_vain(
+    usual: float, sigma: float, category: str | None
+) -> None:
+    schedule, rng = cadence(), random.Random(1)
+    if category is not None:
+        schedule.set_category("m", category)
+    for _ in range(500):
+        schedule.learn("m", rng.lognormvariate(math.log(usual), sigma))
+    age = schedule.net_age("m", 0.0)
+    assert age <= 2 * usual + 30
+    later = [rng.lognormvariate(math.log(usual), sigma) for _ in range(10_000)]
+    assert sum(duration > age for duration in later) <= 0.05 * len(later)
+
+
+def test_a_few_ends_do_away_with_the_ignorance_about_an_unknown_model() -> None:
     schedule = cadence()
-    learn(schedule, "film", around=600)
-    learn(schedule, "picture", around=12)
-    assert schedule.net("picture", 0.5) == NET_EARLIEST - 0.5
-    assert 2 * 600 <= schedule.net("film", 0.0) <= NET_LATEST
-    assert schedule.net(None, 0.0) == NET_LATEST
+    assert schedule.net_age("m", 0.0) > 1_000
+    learn(schedule, "m", around=12, times=15)
+    assert schedule.net_age("m", 0.0) <= 2.5 * 12 + DELIVERY
+
+
+def test_a_generation_whose_model_is_unknown_is_expected_to_take_as_long_as_any() -> None:
+    schedule = cadence()
+    learn(schedule, "picture", around=12, times=50)
+    assert schedule.net_age(None, 0.0) <= 2.5 * 12 + DELIVERY
 
 
 @given(DURATIONS, CATEGORIES, st.floats(0, 1e6))
-def test_the_net_looks_later_each_time(durations: list[float], category: str | None, age: float) -> None:
+def test_the_net_finds_an_end_by_its_first_age_or_twice_the_duration(
+    durations: list[float], category: str | None, duration: float
+) -> None:
     schedule = cadence()
     if category is not None:
         schedule.set_category("m", category)
-    for duration in durations:
-        schedule.learn("m", duration)
-    pause = schedule.net("m", age)
-    assert pause > 0
-    assert age + pause >= max(NET_EARLIEST, 2 * age) * 0.999
+    for one in durations:
+        schedule.learn("m", one)
+    first = age = schedule.net_age("m", 0.0)
+    assert DELIVERY <= first < math.inf
+    while age < duration:
+        later = schedule.net_age("m", age)
+        assert later >= 2 * age
+        age = later
+    assert age <= max(first, 2 * duration)
 
 
 def test_other_aims_keep_what_was_learnt() -> None:

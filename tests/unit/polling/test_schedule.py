@@ -1,4 +1,4 @@
-"""What is looked at next: what is due, newest first of what was never seen, and nothing forgotten."""
+"""What is polled next: what is due, newest first of what was never seen, and nothing forgotten."""
 
 from dataclasses import dataclass, field
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.domain.values import GenerationId
+from exporter.polling.net import AT_MOST, EVERY, NetAllowance
 from exporter.polling.schedule import TURN, USABLE, USABLE_WITH_UNSEEN, Schedule, stretch
 
 
@@ -22,17 +23,20 @@ def drain(schedule: Schedule, now: float) -> list[GenerationId]:
 
 
 @dataclass
-class NaiveAgenda:
-    """The same by plain lists, looked through from end to end."""
+class NaiveSchedule:
+    """The same by plain lists, searched from end to end."""
 
     unseen: list[tuple[int, GenerationId]] = field(default_factory=list)
     due: list[tuple[float, GenerationId]] = field(default_factory=list)
+    in_net: list[tuple[float, GenerationId]] = field(default_factory=list)
+    net: NetAllowance = field(default_factory=NetAllowance)
     rates: dict[GenerationId, float] = field(default_factory=dict)
     contested: int = 0
 
     def off(self, id: GenerationId) -> None:
         self.unseen = [entry for entry in self.unseen if entry[1] != id]
         self.due = [entry for entry in self.due if entry[1] != id]
+        self.in_net = [entry for entry in self.in_net if entry[1] != id]
 
     def add_unseen(self, id: GenerationId, order: int) -> None:
         self.off(id)
@@ -44,12 +48,26 @@ class NaiveAgenda:
         self.due.append((due, id))
         self.rates[id] = rate
 
+    def set_net(self, id: GenerationId, due: float) -> None:
+        self.off(id)
+        self.in_net.append((due, id))
+        self.rates[id] = 0.0
+
+    def is_waiting(self, id: GenerationId) -> bool:
+        return any(id == other for _, other in [*self.unseen, *self.due, *self.in_net])
+
     def remove(self, id: GenerationId) -> None:
         self.off(id)
         self.rates.pop(id, None)
 
+    def next_net(self) -> float | None:
+        return max(min(self.in_net)[0], self.net.possible_at) if self.in_net else None
+
     def pick(self, now: float) -> GenerationId | None:
         due = [entry for entry in self.due if entry[0] <= now]
+        at = self.next_net()
+        if at is not None and at <= now and not (due and min(entry[0] for entry in due) <= at):
+            due = [next(entry for entry in self.in_net if entry[0] == min(self.in_net)[0])]
         if due and self.unseen:
             self.contested += 1
         if self.unseen and (not due or self.contested % TURN == 0):
@@ -58,19 +76,26 @@ class NaiveAgenda:
         elif due:
             first = min(at for at, _ in due)
             id = next(id for at, id in due if at == first)
+            if (first, id) in self.in_net:
+                self.net.spend(now)
         else:
             return None
         self.off(id)
         return id
 
     def next_due(self) -> float | None:
-        return float("-inf") if self.unseen else min((at for at, _ in self.due), default=None)
+        if self.unseen:
+            return float("-inf")
+        net = self.next_net()
+        return min([at for at, _ in self.due] + ([] if net is None else [net]), default=None)
 
 
 IDS = st.integers(0, 6).map(gid)
 OPERATIONS = st.one_of(
     st.tuples(st.just("unseen"), IDS, st.integers(0, 5)),
     st.tuples(st.just("schedule"), IDS, st.integers(0, 20), st.integers(0, 8)),
+    st.tuples(st.just("net"), IDS, st.integers(0, 20)),
+    st.tuples(st.just("net"), IDS, st.integers(0, 20)),
     st.tuples(st.just("remove"), IDS),
     st.tuples(st.just("pick"), st.integers(0, 20)),
     st.tuples(st.just("pick"), st.integers(0, 20)),
@@ -79,7 +104,7 @@ OPERATIONS = st.one_of(
 
 @given(st.lists(OPERATIONS, max_size=80))
 def test_it_does_what_a_naive_list_does(operations: list[tuple[object, ...]]) -> None:
-    schedule, naive = Schedule(), NaiveAgenda()
+    schedule, naive = Schedule(), NaiveSchedule()
     for operation in operations:
         match operation:
             case ("unseen", str(id), int(order)):
@@ -88,6 +113,9 @@ def test_it_does_what_a_naive_list_does(operations: list[tuple[object, ...]]) ->
             case ("schedule", str(id), int(due), int(eighths)):
                 schedule.set_due(GenerationId(id), due, eighths / 8)
                 naive.schedule(GenerationId(id), due, eighths / 8)
+            case ("net", str(id), int(due)):
+                schedule.set_net(GenerationId(id), due)
+                naive.set_net(GenerationId(id), due)
             case ("remove", str(id)):
                 schedule.remove(GenerationId(id))
                 naive.remove(GenerationId(id))
@@ -98,10 +126,11 @@ def test_it_does_what_a_naive_list_does(operations: list[tuple[object, ...]]) ->
         assert schedule.next_due() == naive.next_due()
         assert schedule.unseen_waiting == bool(naive.unseen)
         assert len(schedule) == len(naive.rates)
+        assert all(schedule.is_waiting(id) == naive.is_waiting(id) for id in map(gid, range(7)))
         assert schedule.demand == sum(naive.rates.values())
 
 
-def test_an_empty_agenda_wants_nothing() -> None:
+def test_an_empty_schedule_wants_nothing() -> None:
     schedule = Schedule()
     assert schedule.pick(0.0) is None
     assert schedule.next_due() is None
@@ -124,7 +153,7 @@ def test_what_is_due_first_goes_first_and_what_is_due_later_waits() -> None:
     assert schedule.next_due() == 9
 
 
-def test_one_look_in_four_goes_to_an_id_never_seen_while_due_ones_wait() -> None:
+def test_one_poll_in_four_goes_to_an_id_never_seen_while_due_ones_wait() -> None:
     schedule = Schedule()
     for number in range(30):
         schedule.set_due(gid(number), number, 0.1)
@@ -135,7 +164,36 @@ def test_one_look_in_four_goes_to_an_id_never_seen_while_due_ones_wait() -> None
     assert kinds == ["due", "due", "due", "unseen"] * 10
 
 
-def test_ids_never_seen_have_every_look_while_nothing_is_due() -> None:
+def test_the_net_polls_what_is_due_while_its_allowance_lasts() -> None:
+    schedule = Schedule()
+    for number in range(10):
+        schedule.set_net(gid(number), number)
+    assert schedule.pick(-1.0) is None
+    assert drain(schedule, 20.0) == [gid(number) for number in range(int(AT_MOST))]
+    assert schedule.next_due() == 20.0 + EVERY
+    assert drain(schedule, 20.0 + EVERY) == [gid(int(AT_MOST))]
+
+
+def test_what_the_net_found_to_have_ended_lets_it_go_on() -> None:
+    schedule = Schedule()
+    for number in range(100):
+        schedule.set_net(gid(number), number)
+    for number in range(100):
+        assert schedule.pick(200.0) == gid(number)
+        schedule.net.refund()
+
+
+def test_a_spent_net_holds_up_nothing_else() -> None:
+    schedule = Schedule()
+    for number in range(10):
+        schedule.set_net(gid(number), number)
+    drain(schedule, 20.0)
+    schedule.set_due(gid(20), 21.0, 0.1)
+    schedule.add_unseen(gid(21), 1)
+    assert drain(schedule, 22.0) == [gid(20), gid(21)]
+
+
+def test_ids_never_seen_have_every_poll_while_nothing_is_due() -> None:
     schedule = Schedule()
     schedule.set_due(gid(0), 100.0, 0.1)
     for number in range(1, 4):
@@ -162,7 +220,7 @@ def test_a_removed_id_is_never_picked() -> None:
     assert len(schedule) == 0
 
 
-def test_an_id_scheduled_again_is_looked_at_once_and_at_the_new_time() -> None:
+def test_an_id_scheduled_again_is_polled_once_and_at_the_new_time() -> None:
     schedule = Schedule()
     schedule.set_due(gid(1), 1.0, 0.1)
     schedule.set_due(gid(1), 5.0, 0.2)
@@ -180,7 +238,7 @@ def test_an_id_that_was_scheduled_is_no_longer_unseen() -> None:
     assert schedule.pick(4.0) is None
 
 
-def test_a_picked_id_is_off_the_agenda_until_it_is_scheduled_again() -> None:
+def test_a_picked_id_is_off_the_schedule_until_it_is_scheduled_again() -> None:
     schedule = Schedule()
     schedule.set_due(gid(1), 1.0, 0.1)
     assert schedule.pick(1.0) == gid(1)
