@@ -13,7 +13,8 @@ from exporter.polling.backoff import Backoff
 from exporter.polling.budget import Budget
 from exporter.polling.cadence import Cadence
 from exporter.polling.follower import Follower
-from exporter.polling.poller import ASSUMED_CALLS_PER_MINUTE, Poller, Terms
+from exporter.polling.poller import ASSUMED_CALLS_PER_MINUTE, Poller
+from exporter.polling.terms import Terms
 from exporter.polling.webhook_trust import WebhookTrust
 from exporter.sources.idfiles import IdFiles
 from exporter.sources.listing import Sources

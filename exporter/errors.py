@@ -1,11 +1,11 @@
-"""The exporter's own exceptions. Foreign ones are translated where they enter, with the cause kept."""
+"""The exporter's own exceptions. Foreign ones are translated where they enter, and kept as the cause."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class ExporterError(Exception):
-    """Base of everything that the exporter raises on purpose; its text is meant for users."""
+    """Base of everything that the exporter raises on purpose. Its text is for users."""
 
 
 class ConfigError(ExporterError):
@@ -13,7 +13,7 @@ class ConfigError(ExporterError):
 
 
 class IdFileError(ExporterError):
-    """A file of ids cannot be used. The text says what is wrong and where, but not with which file."""
+    """A file of ids cannot be used. The text names the fault and its place, but not the file."""
 
 
 class ListenError(ExporterError):
@@ -36,20 +36,32 @@ class ApiErrorKind(StrEnum):
     """What an unsuccessful call means for the exporter; every decision is taken on this alone."""
 
     LOCKED_OUT = "locked_out"
-    """The key does not work (401, TIER_LOCKED): nothing will, until that is mended."""
+    """The key does not work (401, TIER_LOCKED), and nothing else will until that is fixed."""
     NOT_YOURS = "not_yours"
     """This generation belongs to another account."""
     NOT_FOUND = "not_found"
     """The API knows no such generation, or not yet, or no longer."""
+    REFUSED = "refused"
+    """Any other 4xx with an error of the API: it answers nothing else for what was asked."""
+    UNEXPLAINED = "unexplained"
+    """A 4xx without an error of the API, or an answer about another generation: either what was asked for is
+    to blame, or something between here and the API."""
     RATE_LIMITED = "rate_limited"
     """Too many calls (429): wait."""
+    UNREACHABLE = "unreachable"
+    """No connection, so that nothing was asked: DNS, refused, TLS, a proxy."""
     UNAVAILABLE = "unavailable"
-    """No usable answer: unreachable, 5xx, or a body that cannot be understood."""
+    """No usable answer: a timeout, a broken connection, 5xx, or a body that makes no sense."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is an answer of the API to a valid key, in its own words, about one generation."""
+        return self in (ApiErrorKind.NOT_YOURS, ApiErrorKind.NOT_FOUND, ApiErrorKind.REFUSED)
 
 
 @dataclass(eq=False)
 class ApiError(ExporterError):
-    """A call that brought no usable answer.
+    """A call without a usable answer.
 
     `label` is the API's error code or a name of ours in lower case, fit for a metric label of few values.
     `retry_after` is in seconds, where the API asked for it.

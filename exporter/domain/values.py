@@ -93,6 +93,7 @@ class DropReason(StrEnum):
 
     NOT_FOUND = "not_found"
     NOT_YOURS = "not_yours"
+    REFUSED = "refused"
     GAVE_UP = "gave_up"
 
 

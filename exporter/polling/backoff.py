@@ -1,12 +1,12 @@
-"""How an account stands with the API: whether it may be called now, and after how long otherwise.
+"""How an account stands with the API: whether it may be called at present, and after how long otherwise.
 
-Trouble is an account's, not a generation's: after a failure one call at a time goes out, each after a longer
-pause, until one is answered. Times are seconds of a monotonic clock.
+While the API or the key is in trouble, one call at a time goes out, each after a longer pause, until one is
+answered. Times are seconds of a monotonic clock.
 """
 
 import random
 
-from exporter.errors import ApiError, ApiErrorKind
+from exporter.polling.witnesses import Owner
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds, for 5xx and everything unreachable: the vendor's table of errors."""
@@ -14,18 +14,21 @@ FIRST_LOCKOUT, LONGEST_LOCKOUT = 5.0, 300.0
 """Seconds, while the key does not work."""
 RATE_LIMIT_PAUSE = 60.0
 """Seconds, on a 429 that does not say how long: every window of the limit is over by then."""
+CERTAIN = 3
+"""Calls in a row that fail, each after its pause, before an API that never answered these ids is `down`."""
 
 JITTER = 0.25
 
 
 class Backoff:
-    """`up` and `key_valid` are None until a call has told."""
+    """`up` and `key_valid` are None until a call has decided them."""
 
     def __init__(self, rng: random.Random) -> None:
         self.up: bool | None = None
         self.key_valid: bool | None = None
         self._rng = rng
         self._failures = 0
+        self._lockouts = 0
         self._paused_until = float("-inf")
         self._paused_at = float("-inf")
 
@@ -36,8 +39,8 @@ class Backoff:
 
     @property
     def troubled(self) -> bool:
-        """Whether only one call at a time should go out, to see if things are well again."""
-        return self._failures > 0
+        """Whether only one call at a time should go out, to find out whether the API answers again."""
+        return self._failures > 0 or self._lockouts > 0
 
     @property
     def paused_until(self) -> float:
@@ -45,33 +48,58 @@ class Backoff:
         return self._paused_until
 
     def answered(self) -> None:
-        """A call was answered by the API, for this key; also if the answer was that an id is not known."""
+        """Note an answer with this key; also one by which the API refuses an id."""
         self.up = self.key_valid = True
-        self._failures = 0
+        self._failures = self._lockouts = 0
 
-    def failed(self, error: ApiError, started: float, now: float) -> float:
-        """A call that went out at `started` failed. Returns the pause that follows, in seconds."""
-        if error.kind is ApiErrorKind.RATE_LIMITED:
-            asked = RATE_LIMIT_PAUSE if error.retry_after is None else error.retry_after
-            return self._pause(now, max(FIRST_PAUSE, asked))
-        self.up = False
-        first, longest = FIRST_PAUSE, LONGEST_PAUSE
-        if error.kind is ApiErrorKind.LOCKED_OUT:
-            if self.key_valid is not False:
-                self._failures = 0
-            self.key_valid = False
-            first, longest = FIRST_LOCKOUT, LONGEST_LOCKOUT
-        if self._failures and started < self._paused_at:
-            # It was under way when the trouble began, and tells nothing new about it.
-            return max(0.0, self._paused_until - now)
-        pause = min(longest, first * 2.0**self._failures) * (1 + JITTER * self._rng.random())
-        self._failures = min(self._failures + 1, 30)
-        return self._pause(now, max(pause, error.retry_after or 0.0))
+    def unlocked(self) -> None:
+        """Note an answer that is not a lock-out, though not one to a valid key either."""
+        if self.locked_out:
+            self.key_valid = None
+
+    def failed(
+        self,
+        owner: Owner,
+        started: float,
+        now: float,
+        retry_after: float | None = None,
+        *,
+        certain: bool = True,
+    ) -> float:
+        """Note the failure of a call that went out at `started`, if its id or endpoint is not to blame.
+
+        Returns the pause that follows, in seconds. Unless `certain`, the API counts as down only once some
+        more calls have failed.
+        """
+        if owner is Owner.BUDGET:
+            self._failures = 0
+            return self._pause(
+                now, max(FIRST_PAUSE, RATE_LIMIT_PAUSE if retry_after is None else retry_after)
+            )
+        under_way = self.troubled and started < self._paused_at
+        if owner is Owner.KEY:
+            self.up = self.key_valid = False
+            if under_way and self._lockouts:
+                return max(0.0, self._paused_until - now)
+            pause = self._lengthened(FIRST_LOCKOUT, LONGEST_LOCKOUT, self._lockouts)
+            self._lockouts += 1
+        else:
+            if certain or self._failures >= CERTAIN:
+                self.up = False
+            if under_way and self._failures:
+                # It was sent before the trouble began, and is no news of how long that lasts.
+                return max(0.0, self._paused_until - now)
+            pause = self._lengthened(FIRST_PAUSE, LONGEST_PAUSE, self._failures)
+            self._failures += 1
+        return self._pause(now, max(pause, retry_after or 0.0))
 
     def new_key(self, now: float) -> None:
-        """The key was replaced: try it at once."""
-        self._failures = min(self._failures, 1)
+        """Allow a call at once, since the key was replaced."""
+        self._failures, self._lockouts = min(self._failures, 1), min(self._lockouts, 1)
         self._paused_until = now
+
+    def _lengthened(self, first: float, longest: float, times: int) -> float:
+        return min(longest, first * 2.0 ** min(times, 30)) * (1 + JITTER * self._rng.random())
 
     def _pause(self, now: float, seconds: float) -> float:
         self._paused_at = now

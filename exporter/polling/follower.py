@@ -208,16 +208,21 @@ class Follower:
         else:
             self.schedule.set_due(id, self._clock.monotonic(), 0.0)
 
-    def ask_again(self, id: GenerationId, at_most: float | None = None) -> None:
-        """Poll again later, each time later than the last, but within `at_most` seconds."""
+    def ask_again(
+        self, id: GenerationId, *, at_least: float = 0.0, at_most: float | None = None, own: bool = True
+    ) -> None:
+        """Poll `id` later, behind all others: each time later where the trouble is its `own`, and after
+        `at_least`, but within `at_most` seconds."""
         followed = self._followed.get(id)
         if followed is None:
             return
-        pause = min(self.cadence.max_interval, ASK_AGAIN * 2.0 ** min(followed.misses, 20))
-        followed.misses += 1
+        pause = ASK_AGAIN
+        if own:
+            pause = min(self.cadence.max_interval, max(at_least, ASK_AGAIN * 2.0 ** min(followed.misses, 20)))
+            followed.misses += 1
         if at_most is not None:
             pause = min(pause, max(ASK_AGAIN, at_most))
-        self.schedule.set_due(id, self._clock.monotonic() + pause, 1 / pause)
+        self.schedule.set_aside(id, self._clock.monotonic() + pause)
 
     def _follow(self, followed: Followed) -> None:
         id = followed.generation.id

@@ -1,57 +1,41 @@
-"""The loop that calls the API for one account: when it may, what it asks, and what an error leads to.
+"""The loop that calls the API for one account: when it may, what it asks, and what follows from an error.
 
-Every decision about errors is taken here, from the kind of the error alone.
+Whose trouble an error is, `witnesses` decides, from its kind and from what else was answered.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Literal
 
 import structlog
 
 from exporter.clock import MICROS, Clock
 from exporter.domain.values import DropReason, GenerationId
-from exporter.errors import ApiError, ApiErrorKind, ConfigError, StoreError, UnstorableError
+from exporter.errors import ApiError, ApiErrorKind, StoreError, UnstorableError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.polling.account_info import AccountInfo, Due
+from exporter.polling.account_key import AccountKey
 from exporter.polling.backoff import Backoff
 from exporter.polling.budget import WINDOW, Budget, Slot
+from exporter.polling.call_log import CallLog
 from exporter.polling.follower import Follower
 from exporter.polling.schedule import stretch
+from exporter.polling.terms import Terms
+from exporter.polling.witnesses import MODELS, PLAN, Owner, Witness, Witnesses
 from exporter.store import Store
-from exporter.vivix.client import Client, Reply
+from exporter.vivix.client import Client, Endpoint, Reply
 
 CALLS_AT_ONCE = 20
 """Calls under way for one account; a hanging API must not pile up more."""
 ASSUMED_CALLS_PER_MINUTE = 240
-"""The smallest plan's, until the API has told this one's."""
+"""The smallest plan's, until the API has reported this one's."""
 RESERVATIONS = 10
 """Parts in which a minute's calls are reserved in the store."""
 RETURN_WITHIN = 2.0
 """Seconds that a stop waits for the unspent part of a reservation to be returned."""
-KEY_EVERY = 2.0
-"""Seconds between two looks at where the key comes from."""
 
 _log = structlog.get_logger("exporter.polling.poller")
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the configuration says about calling for an account; a reload may change all of it.
-
-    `read_key` gives the key in force and may raise ConfigError; `calls_per_minute` overrides what the API
-    says of the plan.
-    """
-
-    read_key: Callable[[], str]
-    rate_limit_share: float
-    calls_per_minute: int | None
-    request_timeout_us: int
-    not_found_grace_us: int
-    give_up_after_us: int
 
 
 class Poller:
@@ -70,7 +54,7 @@ class Poller:
         heartbeat: Heartbeat,
         terms: Terms,
     ) -> None:
-        """Takes over `client`, and closes it."""
+        """Own `client` from now on, and close it."""
         self.account = follower.account
         self.follower = follower
         self.budget = budget
@@ -82,28 +66,29 @@ class Poller:
         self._heartbeat = heartbeat
         self._terms = terms
         self._draining = False
-        self._key = ""
-        self._key_read_at = float("-inf")
-        self._key_unreadable = False
+        self._key = AccountKey(self.account)
+        self._witnesses = Witnesses(follower.schedule)
+        self._log = CallLog(self.account)
         self._out = 0
         self._reserved = 0
         self._wake = asyncio.Event()
         self._apply_plan()
 
     def wake(self) -> None:
-        """There is something new to look at."""
+        """Continue at once: there is something new to poll."""
         self._wake.set()
 
     def change(self, terms: Terms, client: Client, key: str, *, other_api: bool) -> Client:
         """Call by these terms, with this client and key from now on; calls under way end as they began. With
-        `other_api`, nothing that the API has said of the account so far holds. Returns the former client,
+        `other_api`, nothing that the API has reported of the account so far holds. Returns the former client,
         to be retired."""
         former, self._terms, self._client = self._client, terms, client
         if other_api:
             self.account_info = AccountInfo()
-        if other_api or key != self._key:
+            self._witnesses = Witnesses(self.follower.schedule)
+        if other_api or key != self._key.value:
             self.backoff.new_key(self._clock.monotonic())
-        self._key, self._key_unreadable = key, False
+        self._key.replace(key)
         client.use_key(key)
         self._apply_plan()
         self.wake()
@@ -120,13 +105,13 @@ class Poller:
         self.wake()
 
     def stretch(self) -> float:
-        """The factor by which intervals are longer than wished, so that the looks fit the budget."""
+        """Return the factor by which intervals are longer than wished, so that the polls fit the budget."""
         now = self._clock.monotonic()
         schedule = self.follower.schedule
         return stretch(schedule.demand, self.budget.rate(now) / 60, unseen=schedule.unseen_waiting)
 
     async def load(self) -> None:
-        """Let the calls count that an earlier process may have made in the last minute. Raises StoreError."""
+        """Count the calls that an earlier process may have made in the last minute. Raises StoreError."""
         account, now_us, now = self.account, self._clock.now_us(), self._clock.monotonic()
         lasting_us = self._terms.request_timeout_us
         since_us = now_us - round(WINDOW * MICROS) - lasting_us
@@ -152,7 +137,9 @@ class Poller:
                         continue
                     self._wake.clear()
                     now = self._clock.monotonic()
-                    self._renew_key(now)
+                    if self._key.renew(self._terms.read_key, now):
+                        self._client.use_key(self._key.value)
+                        self.backoff.new_key(now)
                     wanted = self._wanted(now)
                     if wanted is not None and not self._reserved:
                         await self._reserve()
@@ -168,11 +155,9 @@ class Poller:
             await self._return_calls()
 
     def _wanted(self, now: float) -> Due | Literal["poll"] | None:
-        """What to call for now, were there a slot in the budget."""
+        """Return what to call for now, were there a slot in the budget."""
         if self._is_busy() or now < self.backoff.paused_until:
             return None
-        if self.backoff.locked_out:
-            return Due.PLAN
         due = self.follower.schedule.next_due()
         return self.account_info.due(now) or ("poll" if due is not None and due <= now else None)
 
@@ -180,13 +165,13 @@ class Poller:
         if wanted != "poll":
             self.account_info.asked(wanted, now)
             return self._refresh(wanted)
-        id = self.follower.schedule.pick(now)
+        id = self.follower.schedule.pick(now, probe=self.backoff.troubled)
         assert id is not None, "something was due"
         return self._poll(id)
 
     async def _reserve(self) -> None:
-        """Note in the store that some calls are going to be made, so that the next process counts them even
-        if this one is killed."""
+        """Reserve some calls in the store before they are made, so that the next process counts them even if
+        this one is killed."""
         account, at_us = self.account, self._clock.now_us()
         calls = max(1, self.budget.limit // RESERVATIONS)
         keep_us = at_us - round(2 * WINDOW * MICROS) - self._terms.request_timeout_us
@@ -209,13 +194,12 @@ class Poller:
                     await self._store.write(lambda tx: tx.return_calls(account, calls))
 
     def _next_turn(self, now: float) -> float:
-        """When to go round again, unless woken before."""
+        """Return when to continue, unless woken before."""
         heartbeat = now + BEAT
         if self._is_busy():
             return heartbeat
-        wanted = now if self.backoff.locked_out else self.account_info.next_due()
-        due = self.follower.schedule.next_due()
-        if due is not None and not self.backoff.locked_out:
+        wanted, due = self.account_info.next_due(), self.follower.schedule.next_due()
+        if due is not None:
             wanted = min(wanted, due)
         return min(heartbeat, max(wanted, self.backoff.paused_until, self.budget.next_possible(now)))
 
@@ -232,26 +216,21 @@ class Poller:
             self._wake.set()
 
     async def _refresh(self, what: Due) -> None:
-        started = self._clock.monotonic()
+        started, witness = self._clock.monotonic(), PLAN if what is Due.PLAN else MODELS
         try:
             if what is Due.PLAN:
                 plan = await self._client.plan()
-                self._answered(plan)
+                self._answered(witness, plan)
                 self.account_info.set_plan(plan.value, self._clock.monotonic())
                 self._apply_plan()
             else:
                 models = await self._client.models()
-                self._answered(models)
+                self._answered(witness, models)
                 self.account_info.set_models(models.value, self._clock.monotonic())
                 for model in models.value:
                     self.follower.cadence.set_category(model.slug, model.category)
         except ApiError as error:
-            answered = error.status is not None and error.status < HTTPStatus.INTERNAL_SERVER_ERROR
-            if answered and error.kind not in (ApiErrorKind.LOCKED_OUT, ApiErrorKind.RATE_LIMITED):
-                # Generations can be followed without knowing the plan.
-                _log.debug("cannot refresh", account=self.account, what=what.value, error=str(error))
-            else:
-                self._failed(error, started)
+            self._failed(witness, error, started, certain=True)
 
     async def _poll(self, id: GenerationId) -> None:
         started = self._clock.monotonic()
@@ -261,7 +240,8 @@ class Poller:
             except ApiError as error:
                 await self._poll_failed(id, error, started)
             else:
-                self._answered(reply)
+                self._answered(Witness(Endpoint.GENERATION, id), reply)
+                self._log.polled(id, reply.value.status_text)
                 if self.follower.find(id) is None:
                     return  # a webhook, or a reload, was faster
                 await self.follower.observe(id, reply.value, self.stretch())
@@ -274,59 +254,68 @@ class Poller:
             self.follower.poll_soon(id)
 
     async def _poll_failed(self, id: GenerationId, error: ApiError, started: float) -> None:
-        follower = self.follower
-        if follower.find(id) is None:
+        generation = self.follower.find(id)
+        if generation is None:
             return
+        witness = Witness(Endpoint.GENERATION, id)
+        match self._failed(witness, error, started, certain=generation.status is not None):
+            case Owner.KEY | Owner.BUDGET:
+                self.follower.poll_soon(id)
+            case Owner.API:
+                self.follower.ask_again(id, own=False)
+            case Owner.WITNESS:
+                await self._wait_or_drop(id, witness, error)
+
+    async def _wait_or_drop(self, id: GenerationId, witness: Witness, error: ApiError) -> None:
+        """Poll an id with trouble of its own later, or stop following it."""
+        follower, now = self.follower, self._clock.monotonic()
+        grace = self._terms.not_found_grace_us / MICROS
         match error.kind:
             case ApiErrorKind.NOT_YOURS:
-                self._recovered()
-                await follower.drop(id, DropReason.NOT_YOURS, error.label)
+                await follower.drop(id, DropReason.NOT_YOURS, str(error))
+                return
             case ApiErrorKind.NOT_FOUND:
-                self._recovered()
-                left_us = self._terms.not_found_grace_us - follower.missing(id)
-                if left_us <= 0:
-                    await follower.drop(id, DropReason.NOT_FOUND, error.label)
-                else:
-                    follower.ask_again(id, at_most=left_us / MICROS)
-            case ApiErrorKind.UNAVAILABLE if error.status is not None and self._is_too_old(id):
-                self._failed(error, started)
-                await follower.drop(id, DropReason.GAVE_UP, f"still no usable answer: {error.label}")
-            case ApiErrorKind.LOCKED_OUT | ApiErrorKind.RATE_LIMITED:
-                # No fault of this generation: it is next once the account may be called again.
-                self._failed(error, started)
-                follower.poll_soon(id)
-            case ApiErrorKind.UNAVAILABLE:
-                self._failed(error, started)
-                follower.ask_again(id)
+                left, reason = grace - follower.missing(id) / MICROS, DropReason.NOT_FOUND
+            case ApiErrorKind.REFUSED | ApiErrorKind.UNEXPLAINED:
+                left, reason = grace - self._witnesses.refused(witness, error.kind, now), DropReason.REFUSED
+            case _:
+                give_up_after = self._terms.give_up_after_us / MICROS
+                left, reason = give_up_after - self._witnesses.own_trouble(witness, now), DropReason.GAVE_UP
+        if left > 0:
+            follower.ask_again(id, at_least=error.retry_after or 0.0, at_most=left)
+        else:
+            await follower.drop(id, reason, str(error))
 
     def _is_too_old(self, id: GenerationId) -> bool:
         return self.follower.age_to_give_up(id) * MICROS >= self._terms.give_up_after_us
 
-    def _answered(self, reply: Reply[Any]) -> None:
-        self._recovered()
+    def _answered(self, witness: Witness, reply: Reply[Any]) -> None:
         now = self._clock.monotonic()
+        self._log.answered(witness, self._witnesses.answered(witness, now))
+        self._recovered()
         if reply.calls_remaining is not None:
             self.budget.observe_remaining(reply.calls_remaining, now)
         self.account_info.answered(reply.calls_remaining, reply.credits_balance, now)
 
     def _recovered(self) -> None:
-        if self.backoff.up is False:
-            _log.info("the account can be followed again", account=self.account)
         self.backoff.answered()
+        self._log.recovered()
 
-    def _failed(self, error: ApiError, started: float) -> None:
-        was_up, was_locked_out = self.backoff.up, self.backoff.locked_out
-        pause = self.backoff.failed(error, started, self._clock.monotonic())
-        if error.kind is ApiErrorKind.LOCKED_OUT and not was_locked_out:
-            _log.error(
-                "the account is locked out; following resumes once a key works",
-                account=self.account,
-                error=str(error),
-            )
-        elif was_up is not False or error.kind is ApiErrorKind.RATE_LIMITED:
-            _log.warning("call failed", account=self.account, error=str(error), pause=round(pause, 1))
-        else:
-            _log.debug("call failed again", account=self.account, error=str(error), pause=round(pause, 1))
+    def _failed(self, witness: Witness, error: ApiError, started: float, *, certain: bool) -> Owner:
+        """Take the consequences for the account, and return whose trouble it is. `certain` is false for an id
+        that the API has never answered for: it may be a bad one."""
+        now = self._clock.monotonic()
+        owner = self._witnesses.failed(witness, error.kind, now)
+        if witness.id and error.kind.answers:
+            self._recovered()
+        elif witness.id and error.status is not None and owner is not Owner.KEY:
+            self.backoff.unlocked()
+        pause = 0.0
+        if owner is not Owner.WITNESS:
+            certain = certain or error.kind is ApiErrorKind.UNREACHABLE
+            pause = self.backoff.failed(owner, started, now, error.retry_after, certain=certain)
+        self._log.failed(witness, owner, error, pause, self._witnesses.times(witness), up=self.backoff.up)
+        return owner
 
     def _apply_plan(self) -> None:
         plan = self.account_info.plan(self._clock.monotonic())
@@ -335,23 +324,3 @@ class Poller:
             return
         calls = calls or ASSUMED_CALLS_PER_MINUTE
         self.budget.set_plan(calls, self._terms.rate_limit_share)
-
-    def _renew_key(self, now: float) -> None:
-        """Read the key anew where it comes from, so that a rotated one is taken up without a restart."""
-        if now - self._key_read_at < KEY_EVERY:
-            return
-        self._key_read_at = now
-        try:
-            key = self._terms.read_key()
-        except ConfigError as error:
-            if not self._key_unreadable:
-                _log.error("cannot read the key, keeping the last", account=self.account, error=str(error))
-            self._key_unreadable = True
-            return
-        self._key_unreadable = False
-        if key != self._key:
-            if self._key:
-                _log.info("the key was replaced", account=self.account)
-                self.backoff.new_key(now)
-            self._key = key
-            self._client.use_key(key)

@@ -39,7 +39,7 @@ class Relisting:
         entered = [
             tx.discover(self.account, source, new, at_us, listed=True) for source, new in self.new.items()
         ]
-        return Relisted(entered, tx.unlist(self.account, self.gone) if self.gone else frozenset())
+        return Relisted(entered, tx.unlist(self.account, self.gone, at_us) if self.gone else frozenset())
 
     def parts(self) -> Iterator["Relisting"]:
         """The same in parts that are small enough for a transaction beside others."""

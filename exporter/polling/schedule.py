@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from exporter.domain.values import GenerationId
 from exporter.polling.net import NetAllowance
 
+ASIDE_TURN = 10
+"""One poll in this many goes to an id that was set aside, while such and others both wait."""
 TURN = 4
 """One poll in this many goes to an id never seen, while such and due ones both wait."""
 USABLE, USABLE_WITH_UNSEEN = 0.95, 0.75
@@ -50,12 +52,17 @@ class Schedule:
         self._due: _Heap = []
         self._in_net: _Heap = []
         self._unseen: _Heap = []
+        self._aside: _Heap = []
+        self._ahead_of_aside = 0
         self._turn = 0
         self._picks = 0
         self._demand = 0.0
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._entries
 
     @property
     def demand(self) -> float:
@@ -80,6 +87,10 @@ class Schedule:
         """Let the safety net poll `id` at `due`, or later if its allowance is spent by then."""
         heapq.heappush(self._in_net, (due, self._replace(id, 0.0), id))
 
+    def set_aside(self, id: GenerationId, due: float) -> None:
+        """Poll `id` at `due`, though behind all others, since it got no usable answer."""
+        heapq.heappush(self._aside, (due, self._replace(id, 0.0), id))
+
     def is_waiting(self, id: GenerationId) -> bool:
         """Return whether `id` is to be polled, and not picked at present."""
         entry = self._entries.get(id)
@@ -93,32 +104,35 @@ class Schedule:
         if not self._entries:
             self._demand = 0.0
 
-    def pick(self, now: float) -> GenerationId | None:
-        """Take the id that should be polled now off the schedule; None where there is none."""
+    def pick(self, now: float, *, probe: bool = False) -> GenerationId | None:
+        """Take the id that should be polled now off the schedule; None where there is none. A `probe` finds
+        out whether the API answers at all: not with the newest id, which may be one of several bad ones."""
         self._drop_replaced()
         next_due, next_net = self._next_due(), self._next_net()
         due = min(next_due, next_net) <= now
+        aside = bool(self._aside) and self._aside[0][0] <= now
         if not due and not self._unseen:
-            return None
+            return self._take(self._aside) if aside else None
+        if aside:
+            self._ahead_of_aside += 1
+            if self._ahead_of_aside % ASIDE_TURN == 0:
+                return self._take(self._aside)
         if due and self._unseen:
             self._picks += 1
         if self._unseen and (not due or self._picks % TURN == 0):
-            heap = self._unseen
-        elif next_due <= next_net:
-            heap = self._due
-        else:
-            heap = self._in_net
-            self.net.spend(now)
-        _, _, id = heapq.heappop(heap)
-        self._entries[id].turn = _PICKED
-        return id
+            return self._take_last(self._unseen) if probe else self._take(self._unseen)
+        if next_due <= next_net:
+            return self._take(self._due)
+        self.net.spend(now)
+        return self._take(self._in_net)
 
     def next_due(self) -> float | None:
         """Return when something should be polled next: minus infinity is now, None is never."""
         self._drop_replaced()
         if self._unseen:
             return float("-inf")
-        due = min(self._next_due(), self._next_net())
+        aside = self._aside[0][0] if self._aside else float("inf")
+        due = min(self._next_due(), self._next_net(), aside)
         return due if due < float("inf") else None
 
     def _next_due(self) -> float:
@@ -126,6 +140,19 @@ class Schedule:
 
     def _next_net(self) -> float:
         return max(self._in_net[0][0], self.net.possible_at) if self._in_net else float("inf")
+
+    def _take(self, heap: _Heap) -> GenerationId:
+        return self._picked(heapq.heappop(heap)[2])
+
+    def _take_last(self, heap: _Heap) -> GenerationId:
+        """Take a leaf of a heap, which stays one without it."""
+        while not self._is_current(heap[-1][2], heap[-1][1]):
+            heap.pop()
+        return self._picked(heap.pop()[2])
+
+    def _picked(self, id: GenerationId) -> GenerationId:
+        self._entries[id].turn = _PICKED
+        return id
 
     def _replace(self, id: GenerationId, rate: float) -> int:
         self._turn += 1
@@ -137,7 +164,7 @@ class Schedule:
         return self._turn
 
     def _drop_replaced(self) -> None:
-        for heap in (self._due, self._in_net, self._unseen):
+        for heap in (self._due, self._in_net, self._unseen, self._aside):
             while heap and not self._is_current(heap[0][2], heap[0][1]):
                 heapq.heappop(heap)
 

@@ -148,7 +148,7 @@ async def test_an_absurd_answer_is_counted_and_shown_over_http_and_by_explain(tm
     assert page.sum("vivix_generations_total", status="completed") == 1
     assert page.sum("vivix_credits_used_total") == 0
     with closing(Database(load_config(path).state_path, owner=False)) as state:
-        assert explain(state, "absurd")[0] == "generation  absurd"
+        assert explain(state, GenerationId("absurd"))[0] == "generation  absurd"
 
 
 @pytest.mark.parametrize("at_us", [253_402_300_799_000_000, 2**63 - 1, -(2**63) + 10**16])

@@ -14,7 +14,7 @@ import pytest
 from exporter.clock import MICROS, ScaledClock, SystemClock
 from exporter.commands.explain import explain
 from exporter.config import load_config
-from exporter.domain.values import AccountName, GenerationId
+from exporter.domain.values import AccountName, GenerationId, check_generation_id
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -358,7 +358,7 @@ async def test_a_uuid_is_one_generation_however_its_letters_are_written(tmp_path
     assert page.sum("vivix_generations_total") == 1
     config = load_config(tmp_path / "config.yaml")
     with closing(Database(config.state_path, owner=False)) as database:
-        explained = [explain(database, text) for text in (id.upper(), id, "no id")]
+        explained = [explain(database, check_generation_id(text)) for text in (id.upper(), id, "unknown")]
     assert explained[0] == explained[1]
     assert explained[0][0].endswith(id)
     assert explained[2] == []

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +48,10 @@ class Running(Exporter):
         await self.app.register(AccountName(account), [GenerationId(id) for id in ids])
 
 
-def write_config(folder: Path, accounts: Sequence[dict[str, object]], **sections: object) -> Path:
+def write_config(folder: Path, accounts: Sequence[Mapping[str, object]], **sections: object) -> Path:
     """A configuration file of these accounts."""
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({"accounts": list(accounts), **sections}))
+    path.write_text(yaml.safe_dump({"accounts": [dict(account) for account in accounts], **sections}))
     return path
 
 

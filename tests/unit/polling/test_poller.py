@@ -15,8 +15,9 @@ from exporter.polling.backoff import Backoff
 from exporter.polling.budget import Budget
 from exporter.polling.cadence import Cadence
 from exporter.polling.follower import Follower
-from exporter.polling.poller import Poller, Terms
+from exporter.polling.poller import Poller
 from exporter.polling.relisting import Listed
+from exporter.polling.terms import Terms
 from exporter.polling.webhook_trust import WebhookTrust
 from exporter.store import Database, Store
 from exporter.vivix.client import Client, Reply

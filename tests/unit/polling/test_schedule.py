@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.domain.values import GenerationId
 from exporter.polling.net import AT_MOST, EVERY, NetAllowance
-from exporter.polling.schedule import TURN, USABLE, USABLE_WITH_UNSEEN, Schedule, stretch
+from exporter.polling.schedule import ASIDE_TURN, TURN, USABLE, USABLE_WITH_UNSEEN, Schedule, stretch
 
 
 def gid(number: int) -> GenerationId:
@@ -287,3 +287,45 @@ def test_stretched_looks_fit_and_leave_room_for_new_ids(demand: float, rate: flo
 
 def test_without_any_budget_nothing_is_stretched_because_nothing_is_sent() -> None:
     assert stretch(10.0, 0.0, unseen=False) == 1.0
+
+
+def test_an_id_that_was_set_aside_waits_behind_all_others_but_for_one_turn_in_ten() -> None:
+    schedule = Schedule()
+    for number in range(100):
+        schedule.set_due(gid(number), 0.0, 0.0)
+    for number in range(100, 112):
+        schedule.set_aside(gid(number), 0.0)
+    picked = [schedule.pick(0.0) for _ in range(100)]
+    assert sum(id in {gid(number) for number in range(100, 112)} for id in picked) == 100 // ASIDE_TURN
+
+
+def test_an_id_that_was_set_aside_is_polled_when_it_is_due_and_nothing_else_waits() -> None:
+    schedule = Schedule()
+    schedule.set_aside(gid(1), 5.0)
+    assert schedule.next_due() == 5.0
+    assert schedule.pick(4.0) is None
+    assert schedule.pick(5.0) == gid(1)
+    assert schedule.next_due() is None
+
+
+def test_an_id_that_was_set_aside_wants_none_of_the_budget() -> None:
+    schedule = Schedule()
+    schedule.set_due(gid(1), 0.0, 2.0)
+    schedule.set_aside(gid(1), 5.0)
+    assert schedule.demand == 0.0
+    assert gid(1) in schedule
+    schedule.remove(gid(1))
+    assert gid(1) not in schedule
+    assert schedule.next_due() is None
+
+
+def test_a_probe_is_not_the_newest_of_the_ids_never_polled() -> None:
+    schedule = Schedule()
+    for number in range(20):
+        schedule.add_unseen(gid(number), number)
+    schedule.remove(gid(0))
+    assert schedule.pick(0.0) == gid(19)
+    probed = [schedule.pick(0.0, probe=True) for _ in range(5)]
+    assert gid(18) not in probed
+    assert len(set(probed)) == 5
+    assert len(drain(schedule, 0.0)) == 13, "nothing is lost or picked twice"
