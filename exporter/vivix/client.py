@@ -1,4 +1,4 @@
-"""The Vivix API over HTTP: three questions, and one taxonomy of what can go wrong with each."""
+"""The Vivix API over HTTP: three endpoints, and one taxonomy of what can go wrong with each."""
 
 import asyncio
 import email.utils
@@ -9,7 +9,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Generic, Protocol, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import httpx
@@ -18,9 +18,11 @@ from httpx_aiohttp import AiohttpTransport
 from exporter.clock import MICROS, Clock
 from exporter.domain.values import AccountName, GenerationId, Observation
 from exporter.errors import ApiError, ApiErrorKind
+from exporter.vivix.connection import open_session, translate
 from exporter.vivix.payload import (
     Json,
     Model,
+    OtherGenerationError,
     PayloadError,
     Plan,
     parse_generation,
@@ -29,15 +31,19 @@ from exporter.vivix.payload import (
     parse_models,
     parse_plan,
 )
+from exporter.vivix.proxy import ProxyError, find_proxy
 
 T = TypeVar("T")
 
 MAX_BODY = 1 << 20
-"""Bytes of a body; a longer one is refused."""
+"""Bytes of a body; a longer one is an error."""
 MAX_RETRY_AFTER = 3600.0
-"""Seconds that the API may ask to wait; a longer wait is asked for by mistake."""
+"""Most seconds to wait at the API's request; a longer wait is asked for by mistake."""
 PROVIDER_DOWN_RETRY = 60.0
 """Seconds to wait on 503 PROVIDER_DOWN, by the vendor's table of errors."""
+
+API_PATH = "/api/v1"
+"""Where the API lies below the base URL."""
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,49}")
 _LOCKED_OUT = frozenset({"UNAUTHORIZED", "KEY_INVALID", "KEY_REVOKED", "TIER_LOCKED"})
@@ -52,7 +58,7 @@ class Endpoint(StrEnum):
 
 
 class ClientMeter(Protocol):
-    """Hears of every call and every error."""
+    """Instruments of calls and errors."""
 
     def api_request(self, account: AccountName, endpoint: Endpoint, code: str, seconds: float) -> None: ...
     def api_error(self, account: AccountName, label: str) -> None: ...
@@ -60,7 +66,7 @@ class ClientMeter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """An answer, with what its headers say of the account; None where they did not."""
+    """An answer, with the account's state from its headers; None where those lack it."""
 
     value: T
     calls_remaining: int | None
@@ -69,7 +75,7 @@ class Reply(Generic[T]):
 
 class Client:
     """The API as one account sees it. Connections are reused; redirects are not followed, because a key must
-    not travel to where someone else points."""
+    not travel to where someone else points. Of the environment, only the variables for proxies count."""
 
     def __init__(
         self,
@@ -80,17 +86,26 @@ class Client:
         meter: ClientMeter,
         version: str,
     ) -> None:
-        """`timeout` is in seconds, for a whole call. Must be created inside a running event loop."""
+        """`timeout` is in seconds, for a whole call. Must be created inside a running event loop. The
+        variables for proxies are read now; one that cannot be used makes each call fail, and nothing else."""
         self._account = account
         self._base_url = base_url.rstrip("/")
+        self._host = urlsplit(base_url).netloc
+        self._unusable_proxy: ProxyError | None = None
         self._timeout = timeout
         self._clock = clock
         self._meter = meter
-        self._authorization = ""
+        self._key = ""
         self._under_way = 0
         self._retired = False
+        proxy = None
+        try:
+            proxy = find_proxy(self._base_url)
+        except ProxyError as error:
+            self._unusable_proxy = error
         self._http = httpx.AsyncClient(
-            transport=AiohttpTransport(client=_session),
+            transport=AiohttpTransport(client=lambda: open_session(proxy), trust_env=False),
+            trust_env=False,
             headers={
                 "User-Agent": f"vivix-exporter/{version}",
                 "Accept": "application/json",
@@ -103,24 +118,24 @@ class Client:
 
     def use_key(self, key: str) -> None:
         """Authenticate with `key` from the next call on."""
-        self._authorization = f"Bearer {key}"
+        self._key = key
 
     async def generation(self, id: GenerationId) -> Reply[Observation]:
-        """Look at one generation. Raises ApiError."""
+        """Poll one generation. Raises ApiError."""
         asked_at = self._clock.monotonic()
         return await self._get(
             Endpoint.GENERATION,
-            f"/api/v1/generations/{quote(id, safe='')}",
+            f"{API_PATH}/generations/{quote(id, safe='')}",
             lambda payload: parse_generation(payload, id, self._clock.now_us(), asked_at),
         )
 
     async def plan(self) -> Reply[Plan]:
-        """The account's plan and wallet. Raises ApiError."""
-        return await self._get(Endpoint.CREDITS, "/api/v1/credits", parse_plan)
+        """Return the account's plan and wallet. Raises ApiError."""
+        return await self._get(Endpoint.CREDITS, f"{API_PATH}/credits", parse_plan)
 
     async def models(self) -> Reply[tuple[Model, ...]]:
-        """The models that the account may use. Raises ApiError."""
-        return await self._get(Endpoint.MODELS, "/api/v1/models", parse_models)
+        """Return the models that the account may use. Raises ApiError."""
+        return await self._get(Endpoint.MODELS, f"{API_PATH}/models", parse_models)
 
     async def retire(self) -> None:
         """Make no further call, and close the connections once those under way have ended."""
@@ -139,6 +154,14 @@ class Client:
                 raise self._refusal(response, body)
             try:
                 value = parse(parse_json(body))
+            except OtherGenerationError as error:
+                raise ApiError(
+                    ApiErrorKind.UNEXPLAINED,
+                    "bad_payload",
+                    str(error),
+                    response.status_code,
+                    request_id=_request_id(response),
+                ) from error
             except PayloadError as error:
                 raise _unavailable("bad_payload", str(error), response) from error
         except ApiError as error:
@@ -158,11 +181,13 @@ class Client:
         )
 
     async def _fetch(self, path: str) -> tuple[httpx.Response, bytes]:
+        if self._unusable_proxy is not None:
+            raise ApiError(ApiErrorKind.UNREACHABLE, "connect", str(self._unusable_proxy))
         try:
             async with (
                 asyncio.timeout(self._clock.to_real(self._timeout)),
                 self._http.stream(
-                    "GET", self._base_url + path, headers={"Authorization": self._authorization}
+                    "GET", self._base_url + path, headers={"Authorization": f"Bearer {self._key}"}
                 ) as response,
             ):
                 body = bytearray()
@@ -171,11 +196,18 @@ class Client:
                     if len(body) > MAX_BODY:
                         raise _unavailable("too_large", "the body is over 1 MiB", response)
                 return response, bytes(body)
-        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise translate(error) from error
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,  # of a URL or a header that the libraries refuse
+        ) as error:
+            raise translate(error, self._host) from error
 
     def _refusal(self, response: httpx.Response, body: bytes) -> ApiError:
-        """What an answer other than 200 means. Branches on status and `error`, never on the message."""
+        """Return what an answer other than 200 means, by status and `error`, never by the message."""
         try:
             payload = parse_json(body)
         except PayloadError:
@@ -188,11 +220,15 @@ class Client:
             kind = ApiErrorKind.LOCKED_OUT
         elif status == HTTPStatus.FORBIDDEN and code == "NOT_YOURS":
             kind = ApiErrorKind.NOT_YOURS
+        elif status == HTTPStatus.NOT_FOUND and self._base_url.endswith(API_PATH):
+            kind = ApiErrorKind.UNEXPLAINED
         elif status == HTTPStatus.NOT_FOUND and code == "NOT_FOUND":
-            # A 404 without the code comes from something in between, and says nothing about a generation.
             kind = ApiErrorKind.NOT_FOUND
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
             kind = ApiErrorKind.RATE_LIMITED
+        elif response.is_client_error:
+            # One without an error of the API may come from something in between.
+            kind = ApiErrorKind.REFUSED if isinstance(named, str) else ApiErrorKind.UNEXPLAINED
         else:
             kind = ApiErrorKind.UNAVAILABLE
             if code == "PROVIDER_DOWN" and retry_after is None:
@@ -201,14 +237,26 @@ class Client:
         return ApiError(
             kind=kind,
             label=code or redirect,
-            message=parse_message(payload.get("message")) or f"HTTP status {status}",
+            message=self._explained(response, parse_message(payload.get("message"))),
             status=status,
             retry_after=retry_after,
             request_id=_request_id(response),
         )
 
+    def _explained(self, response: httpx.Response, message: str | None) -> str:
+        """Return the message of an answer other than 200, without the key if the answer repeats it."""
+        status = response.status_code
+        text = message or f"HTTP status {status} from {self._host}"
+        if response.is_redirect:
+            return f"{text}, a redirect, which is not followed: base_url should be where that leads"
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        if status == HTTPStatus.NOT_FOUND and self._base_url.endswith(API_PATH):
+            return f"{text}; base_url ends in {API_PATH}, which is added to it: leave that out"
+        return text
+
     def _retry_after(self, header: str | None) -> float | None:
-        """Seconds to wait, from either form of the header (RFC 9110, section 10.2.3)."""
+        """Return the seconds to wait, from either form of the header (RFC 9110, section 10.2.3)."""
         if header is None:
             return None
         seconds = _number(header)
@@ -219,52 +267,6 @@ class Client:
                 return None
             seconds = moment - self._clock.now_us() / MICROS
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
-
-
-def translate(error: Exception) -> ApiError:
-    """A transport's exception as one of ours. The transport says little in its own type, so its cause is
-    asked first."""
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-    match cause:
-        case (
-            aiohttp.ClientSSLError()
-            | aiohttp.ClientConnectorCertificateError()
-            | aiohttp.ServerFingerprintMismatch()
-        ):
-            label, message = "tls", "the TLS handshake failed"
-        case TimeoutError() | httpx.TimeoutException():
-            label, message = "timeout", "no answer in time"
-        case aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError() | httpx.ConnectError():
-            label, message = "connect", "cannot connect"
-        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
-            label, message = "disconnected", "the connection broke off"
-        case _:
-            label, message = "bad_response", "the answer is not HTTP as it should be"
-    return ApiError(ApiErrorKind.UNAVAILABLE, label, message)
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
-        timeout=aiohttp.ClientTimeout(total=None),
-        middlewares=(_once,),
-    )
-
-
-async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once. By itself the library sends a GET again after a reset, without telling: a call
-    that no budget knows of. It does not repeat what fails with the plain exception."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise aiohttp.ClientConnectionError(str(error)) from error
-    except aiohttp.ClientResponseError as error:
-        # It holds the request, and the key with that; what is raised instead must not lead to it.
-        without_request = aiohttp.ClientError(error.message)
-    raise without_request
 
 
 def _unavailable(label: str, message: str, response: httpx.Response) -> ApiError:

@@ -1,7 +1,7 @@
-"""From the API's JSON to values. All of it is untrusted: missing, null, of another type, absurd or new.
+"""The API's JSON as values. All of it is untrusted: missing, null, of another type, absurd or new.
 
-A field that makes no sense is as good as missing; an answer is refused as a whole only where it says nothing
-about the generation that was asked for. Formats: `status-endpoint.txt` and the vendor's API pages.
+A field that makes no sense counts as missing; an answer is an error as a whole only where it has no status of
+the generation that was asked for. Formats: `status-endpoint.txt` and the vendor's API pages.
 """
 
 import json
@@ -37,12 +37,16 @@ Json = Mapping[str, object]
 
 
 class PayloadError(ValueError):
-    """A body that is not an answer to the question."""
+    """A body that does not answer what was asked."""
+
+
+class OtherGenerationError(PayloadError):
+    """A body about another generation than the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `/api/v1/credits` says of an account; None where it did not say."""
+    """An account by `/api/v1/credits`; None where the answer lacks a field."""
 
     tier: str | None
     balance: float | None
@@ -63,7 +67,7 @@ class Model:
 
 
 def parse_json(body: bytes) -> Json:
-    """The JSON object in `body`. Raises PayloadError where there is none."""
+    """Return the JSON object in `body`. Raises PayloadError where there is none."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -74,11 +78,12 @@ def parse_json(body: bytes) -> Json:
 
 
 def parse_generation(payload: Json, asked: GenerationId, at_us: int, asked_at: float = 0.0) -> Observation:
-    """The answer of the status endpoint, received at `at_us`, to a poll sent at `asked_at`. Raises
-    PayloadError without a status, or with the id of another generation than the one `asked` for."""
+    """Return the answer of the status endpoint, received at `at_us` to a poll sent at `asked_at`, as an
+    observation. Raises PayloadError without a status, and OtherGenerationError with the id of another
+    generation than the one `asked` for."""
     named = payload.get("generation_id")
     if isinstance(named, str) and not _names(named, asked):
-        raise PayloadError("the answer is about another generation")
+        raise OtherGenerationError("the answer is about another generation")
     status_text = _text(payload.get("status"))
     if status_text is None:
         raise PayloadError("the answer has no status")
@@ -103,8 +108,8 @@ def parse_generation(payload: Json, asked: GenerationId, at_us: int, asked_at: f
 
 
 def parse_delivery(payload: Json, at_us: int) -> tuple[GenerationId, Observation]:
-    """The body of a webhook's delivery, received at `at_us`. It names some fields otherwise than the status
-    endpoint does. Raises PayloadError where it does not say which generation ended, or how."""
+    """Return the id and the observation in a webhook's delivery, received at `at_us`. Some fields have other
+    names than at the status endpoint. Raises PayloadError without an id, or without how it ended."""
     named = payload.get("generation_id")
     try:
         id = check_generation_id(named)
@@ -131,7 +136,7 @@ def parse_delivery(payload: Json, at_us: int) -> tuple[GenerationId, Observation
 
 
 def parse_plan(payload: Json) -> Plan:
-    """The answer of `/api/v1/credits`. Raises PayloadError where no field of it can be used."""
+    """Return the answer of `/api/v1/credits`. Raises PayloadError where no field of it can be used."""
     limits = payload.get("rate_limit")
     rate_limit = cast(Json, limits) if isinstance(limits, dict) else {}
     plan = Plan(
@@ -149,8 +154,8 @@ def parse_plan(payload: Json) -> Plan:
 
 
 def parse_models(payload: Json) -> tuple[Model, ...]:
-    """The answer of `/api/v1/models`, entries without a usable slug left out. Raises PayloadError where
-    there is no list."""
+    """Return the answer of `/api/v1/models`, without entries that have no usable slug. Raises PayloadError
+    where there is no list."""
     entries = payload.get("models")
     if not isinstance(entries, list):
         raise PayloadError("the answer has no list of models")
@@ -163,7 +168,7 @@ def parse_models(payload: Json) -> tuple[Model, ...]:
 
 
 def parse_time(value: object) -> int | None:
-    """Parse ISO 8601 to Unix microseconds; a time without an offset is UTC, as the API's are. None where it
+    """Return ISO 8601 as Unix microseconds; a time without an offset is UTC, as the API's are. None where it
     is no time, or one that cannot be meant."""
     if not isinstance(value, str):
         return None
@@ -179,7 +184,7 @@ def parse_time(value: object) -> int | None:
 
 
 def parse_message(value: object) -> str | None:
-    """A message for people, kept short and on one line."""
+    """Return a message for people, cut short and on one line."""
     if not isinstance(value, str):
         return None
     # JSON can hold half a character (a lone surrogate), which nobody else takes.
@@ -209,7 +214,7 @@ def _text(value: object) -> str | None:
 
 
 def _output_urls(payload: Json) -> tuple[str, ...]:
-    """Where the outputs are."""
+    """Return the URLs of the outputs."""
     urls = payload.get("output_urls")
     several = urls if isinstance(urls, list) else []
     found = [url for url in several if _is_url(url)] or [payload.get("output_url")]

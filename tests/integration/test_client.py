@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import traceback
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 
 import aiohttp
 import httpx
@@ -23,7 +25,8 @@ from exporter.simulator.http import create_app
 from exporter.simulator.models import BY_SLUG
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
-from exporter.vivix.client import MAX_BODY, MAX_RETRY_AFTER, PROVIDER_DOWN_RETRY, Client, Endpoint, translate
+from exporter.vivix.client import MAX_BODY, MAX_RETRY_AFTER, PROVIDER_DOWN_RETRY, Client, Endpoint
+from exporter.vivix.connection import translate
 from exporter.web.server import listen
 
 NOW_US = 1_778_416_496_000_000
@@ -31,7 +34,8 @@ KEY = "key-studio-0123456789"
 IMAGE = BY_SLUG["grok-imagine-image-quality"]
 SOME_ID = GenerationId("some-id")
 ANSWER = b'{"generation_id": "some-id", "status": "pending"}'
-UNAVAILABLE = ApiErrorKind.UNAVAILABLE
+UNAVAILABLE, UNREACHABLE = ApiErrorKind.UNAVAILABLE, ApiErrorKind.UNREACHABLE
+REFUSED, UNEXPLAINED = ApiErrorKind.REFUSED, ApiErrorKind.UNEXPLAINED
 
 
 class StillClock(SystemClock):
@@ -118,7 +122,9 @@ async def client(simulation: Simulation, meter: Meter) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_a_look_brings_what_the_api_says(simulation: Simulation, client: Client, meter: Meter) -> None:
+async def test_a_poll_returns_what_the_api_reports(
+    simulation: Simulation, client: Client, meter: Meter
+) -> None:
     reply = await client.generation(simulation.submit())
     assert reply.value.status in (Status.PENDING, Status.PROCESSING)
     assert reply.value.at_us == NOW_US
@@ -356,15 +362,20 @@ async def test_a_redirect_is_not_followed_wherever_it_leads(location: str) -> No
 @pytest.mark.parametrize(
     ("status", "code", "kind", "label"),
     [
-        (400, "INVALID_INPUT", UNAVAILABLE, "INVALID_INPUT"),
+        (400, "INVALID_INPUT", REFUSED, "INVALID_INPUT"),
+        (400, "not fit for a label", REFUSED, "http_400"),
+        (400, None, UNEXPLAINED, "http_400"),
+        (410, "GONE", REFUSED, "GONE"),
+        (422, "INVALID_ID", REFUSED, "INVALID_ID"),
+        (422, None, UNEXPLAINED, "http_422"),
         (401, "UNAUTHORIZED", ApiErrorKind.LOCKED_OUT, "UNAUTHORIZED"),
         (401, None, ApiErrorKind.LOCKED_OUT, "http_401"),
         (403, "TIER_LOCKED", ApiErrorKind.LOCKED_OUT, "TIER_LOCKED"),
         (403, "NOT_YOURS", ApiErrorKind.NOT_YOURS, "NOT_YOURS"),
-        (403, None, UNAVAILABLE, "http_403"),
+        (403, None, UNEXPLAINED, "http_403"),
         (404, "NOT_FOUND", ApiErrorKind.NOT_FOUND, "NOT_FOUND"),
-        (404, "DEPLOYMENT_NOT_FOUND", UNAVAILABLE, "DEPLOYMENT_NOT_FOUND"),
-        (404, None, UNAVAILABLE, "http_404"),
+        (404, "DEPLOYMENT_NOT_FOUND", REFUSED, "DEPLOYMENT_NOT_FOUND"),
+        (404, None, UNEXPLAINED, "http_404"),
         (429, None, ApiErrorKind.RATE_LIMITED, "http_429"),
         (500, "INTERNAL_ERROR", UNAVAILABLE, "INTERNAL_ERROR"),
         (500, "not fit for a label", UNAVAILABLE, "http_500"),
@@ -422,19 +433,33 @@ async def test_headers_that_make_no_sense_spoil_no_answer(header: str) -> None:
     assert reply.calls_remaining == (12 if header == "12.7" else None)
 
 
-async def test_nobody_listening_is_a_failure_to_connect() -> None:
+def refusing_url() -> str:
+    """A URL where nobody listens."""
     with closing(listen("127.0.0.1:0")) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    meter = Meter()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def test_nobody_listening_is_a_failure_to_connect() -> None:
+    url, meter = refusing_url(), Meter()
     async with client_of(url, meter) as client:
         error = await failure(client.plan())
-    assert (error.kind, error.label) == (UNAVAILABLE, "connect")
+    assert (error.kind, error.label) == (UNREACHABLE, "connect")
+    assert error.message == f"cannot connect to {url.removeprefix('http://')}: Connection refused"
     assert meter.requests == [(Endpoint.CREDITS, "error")]
 
 
 async def test_a_name_that_does_not_exist_is_a_failure_to_connect() -> None:
     async with client_of("http://no-such-host.invalid") as client:
-        assert (await failure(client.plan())).label == "connect"
+        error = await failure(client.plan())
+    assert (error.kind, error.label) == (UNREACHABLE, "connect")
+    assert error.message.startswith("the name of no-such-host.invalid cannot be resolved: ")
+
+
+@pytest.mark.parametrize("host", ["foo..bar", "a" * 70 + ".invalid"])
+async def test_a_name_that_no_host_can_have_is_an_error_of_the_call(host: str) -> None:
+    async with client_of(f"http://{host}") as client:
+        error = await failure(client.plan())
+    assert host in error.message
 
 
 async def test_a_port_that_does_not_speak_tls_is_a_failure_of_tls() -> None:
@@ -448,7 +473,137 @@ async def test_a_port_that_does_not_speak_tls_is_a_failure_of_tls() -> None:
         port = server.sockets[0].getsockname()[1]
         async with client_of(f"https://127.0.0.1:{port}") as client:
             error = await failure(client.plan())
-    assert (error.kind, error.label) == (UNAVAILABLE, "tls")
+    assert (error.kind, error.label) == (UNREACHABLE, "tls")
+    assert error.message == (
+        f"the TLS handshake with 127.0.0.1:{port} failed: what listens there does not speak TLS"
+    )
+
+
+async def test_an_answer_that_does_not_come_names_the_host() -> None:
+    async with raw(writing(b"", close=False)) as server, client_of(server.url, clock=HASTY) as client:
+        error = await failure(client.plan())
+    assert error.message == f"{server.url.removeprefix('http://')} did not answer in time"
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Nothing here.</html>", b'{"error": "NOT_FOUND", "message": "Nothing here."}']
+)
+async def test_a_base_url_that_holds_the_path_of_the_api_is_named_as_the_cause_of_a_404(body: bytes) -> None:
+    async with (
+        raw(answering(body, "404 Not Found")) as server,
+        client_of(f"{server.url}/api/v1/") as client,
+    ):
+        error = await failure(client.generation(SOME_ID))
+    assert error.kind is UNEXPLAINED, "no generation is lost by it"
+    assert "base_url ends in /api/v1" in error.message
+
+
+async def test_a_key_that_the_api_repeats_is_not_in_its_message() -> None:
+    body = f'{{"error": "KEY_INVALID", "message": "The key {KEY} is unknown."}}'.encode()
+    error = await failure_of(answering(body, "401 No"))
+    assert error.message == "The key [key] is unknown."
+
+
+async def test_an_answer_about_another_generation_may_be_the_ids_trouble() -> None:
+    error = await failure_of(answering(b'{"generation_id": "another", "status": "pending"}'))
+    assert (error.kind, error.label, error.status) == (UNEXPLAINED, "bad_payload", 200)
+
+
+# What comes from the environment: proxies, and nothing else.
+
+
+async def test_a_netrc_file_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\nmachine\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    async with raw(answering()) as server, client_of(server.url) as client:
+        await client.generation(SOME_ID)
+    assert f"authorization: bearer {KEY}" in server.heads[0].lower()
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_calls_go_through_the_proxy_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
+) -> None:
+    async with raw(answering()) as proxy:
+        address = proxy.url.removeprefix("http://")
+        monkeypatch.setenv(variable, f"{scheme}us%40er:secret@{address}")
+        async with client_of("http://vivix.invalid") as client:
+            monkeypatch.delenv(variable)  # it was read when the client was made
+            await client.generation(SOME_ID)
+    assert proxy.heads[0].startswith("GET http://vivix.invalid/api/v1/generations/some-id ")
+    assert (
+        f"proxy-authorization: basic {b64encode(b'us@er:secret').decode()}".lower() in proxy.heads[0].lower()
+    )
+
+
+@pytest.mark.usefixtures("no_proxies")
+async def test_a_proxy_opens_a_tunnel_to_a_base_url_with_tls_and_never_gets_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with raw(answering(b"", "407 Proxy Authentication Required")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with client_of("https://vivix.invalid") as client:
+            error = await failure(client.generation(SOME_ID))
+    assert proxy.heads[0].startswith("CONNECT vivix.invalid:443 ")
+    assert KEY not in proxy.heads[0]
+    assert (error.kind, error.label) == (UNREACHABLE, "connect")
+    assert error.message == "the proxy refuses to connect to vivix.invalid: status 407"
+    assert not [text for text in everything_said_of(error) if KEY in text]
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("listed", ["127.0.0.1", "*", "example.org, 127.0.0.1"])
+async def test_a_host_in_no_proxy_is_called_directly(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", refusing_url())
+    monkeypatch.setenv("NO_PROXY", listed)
+    async with raw(answering()) as server, client_of(server.url) as client:
+        await client.generation(SOME_ID)
+
+
+@pytest.mark.usefixtures("no_proxies")
+async def test_a_proxy_where_nobody_listens_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", refusing_url())
+    async with client_of("http://vivix.invalid") as client:
+        error = await failure(client.plan())
+    assert (error.kind, error.label) == (UNREACHABLE, "connect")
+    assert error.message == "cannot connect to the proxy for vivix.invalid: Connection refused"
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "http://",
+        "http://user:secret@proxy:99999",
+        "http://user:secret@foo..bar:3128",
+        "socks5://user:secret@127.0.0.1:1080",
+        "http://[::1",
+        "://secret",
+        "http://user:secret@ho st:1",
+        "http://user:secret@host:port",
+        "\x00secret",
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_an_error_of_the_calls_and_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    with suppress(ValueError):  # the system refuses some by itself
+        monkeypatch.setenv("HTTP_PROXY", broken)
+        async with client_of("http://127.0.0.1:9") as client:
+            error = await failure(client.plan())
+        assert (error.kind, error.label) == (UNREACHABLE, "connect")
+        assert "HTTP_PROXY" in error.message
+        assert "secret" not in "".join(map(str, [error, error.args]))
 
 
 @pytest.mark.parametrize(
@@ -559,9 +714,7 @@ async def test_the_key_is_in_no_log_and_in_no_exception(caplog: pytest.LogCaptur
                 await client.generation(SOME_ID)
             except ApiError as error:
                 said += everything_said_of(error)
-    with closing(listen("127.0.0.1:0")) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with client_of(url) as client:
+    async with client_of(refusing_url()) as client:
         said += everything_said_of(await failure(client.plan()))
     assert len(said) >= 2 * len(answers)
     assert not [text for text in (*said, *map(str, caplog.records), caplog.text) if KEY in text]
@@ -589,6 +742,7 @@ LABELS = {
     "connect": {
         "ClientConnectorDNSError",
         "ClientConnectorError",
+        "ClientHttpProxyError",
         "ClientProxyConnectionError",
         "ConnectError",
         "UnixClientConnectorError",
@@ -603,7 +757,6 @@ LABELS = {
     },
     "bad_response": {
         "ClientError",
-        "ClientHttpProxyError",
         "ClientResponseError",
         "CloseError",
         "ContentTypeError",
@@ -652,7 +805,7 @@ FOREIGN = sorted({*family(aiohttp.ClientError), *WRAPPERS, httpx.InvalidURL}, ke
 @pytest.mark.parametrize("foreign", FOREIGN, ids=name)
 def test_every_exception_of_the_libraries_has_its_label(foreign: type[Exception]) -> None:
     error = translate(foreign.__new__(foreign))
-    assert error.kind is UNAVAILABLE
+    assert error.kind is (UNREACHABLE if error.label in ("tls", "connect") else UNAVAILABLE)
     expected = [label for label, names in LABELS.items() if foreign.__name__ in names]
     assert [error.label] == expected, "if it is new upstream, decide what it means"
 
