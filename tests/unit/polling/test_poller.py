@@ -1,4 +1,4 @@
-"""What the poller does where something else was faster than its look."""
+"""What the poller does where something else was faster than its poll."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ PLAN = Plan("pro", 1.0, 1.0, 1.0, 1, 240, 5)
 
 
 class SlowClient(Client):
-    """An API that says of every generation that it is queued, once the test lets it."""
+    """An API by which every generation is queued, once the test lets it answer."""
 
     def __init__(self, answer: asyncio.Event) -> None:
         super().__init__(STUDIO, "http://127.0.0.1:9", 1.0, SystemClock(), Instruments("0", "3"), "0")
