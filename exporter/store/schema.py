@@ -25,7 +25,7 @@ generations = Table(
     Column("discovered_us", BigInteger, nullable=False),
     # Still named by the configuration or a file: never forgotten, or it would be discovered and counted anew.
     Column("listed", Boolean, nullable=False),
-    # Handed over for good, by registration or a webhook: followed whatever the configuration lists.
+    # Entered for good, by registration or a webhook: followed whatever the configuration lists.
     Column("registered", Boolean, nullable=False),
     Column("traceparent", Text),
     Column("status", Text),

@@ -27,7 +27,7 @@ S = 1_000_000
 MODELS, REASONS = 2, 1
 
 
-def look(
+def reported(
     status: Status, model: str | None, reason: str | None = None, at_us: int = 20 * S, duration_us: int = S
 ) -> Observation:
     return Observation(
@@ -75,9 +75,9 @@ class State:
 
 def test_a_model_has_its_place_from_the_first_observation_that_names_it(tmp_path: Path) -> None:
     state = State(tmp_path / "state.db")
-    state.observe("a", look(Status.PENDING, "first"))
-    state.observe("b", look(Status.PENDING, "second"))
-    state.observe("c", look(Status.COMPLETED, "third"))
+    state.observe("a", reported(Status.PENDING, "first"))
+    state.observe("b", reported(Status.PENDING, "second"))
+    state.observe("c", reported(Status.COMPLETED, "third"))
     for one in (state, restarted := state.restarted()):
         assert one.models() == ["first", "second"]
         assert one.ledger.shown_model(STUDIO, "first") == "first"
@@ -88,9 +88,9 @@ def test_a_model_has_its_place_from_the_first_observation_that_names_it(tmp_path
 def test_what_is_not_committed_admits_nothing(tmp_path: Path) -> None:
     state = State(tmp_path / "state.db")
     with pytest.raises(StoreError):
-        state.observe("a", look(Status.FAILED, "lost", "LOST"), fails=True)
+        state.observe("a", reported(Status.FAILED, "lost", "LOST"), fails=True)
     assert state.models() == []
-    state.observe("a", look(Status.FAILED, "kept", "KEPT"))
+    state.observe("a", reported(Status.FAILED, "kept", "KEPT"))
     state = state.restarted()
     assert (state.models(), state.ledger.known_reasons(STUDIO)) == (["kept"], ["KEPT"])
     state.database.close()
@@ -99,7 +99,7 @@ def test_what_is_not_committed_admits_nothing(tmp_path: Path) -> None:
 def test_places_survive_histograms_that_start_anew(tmp_path: Path) -> None:
     state = State(tmp_path / "state.db")
     state.database.restart_histograms((S,))
-    state.observe("a", look(Status.PROCESSING, "queued"))
+    state.observe("a", reported(Status.PROCESSING, "queued"))
     state.database.restart_histograms((2 * S,))
     state = state.restarted()
     assert state.models() == ["queued"]
@@ -142,7 +142,7 @@ def test_a_value_never_moves_between_other_and_its_own_series(steps: list[Seen |
                 continue
             reason = step.reason if step.status is Status.FAILED else None
             try:
-                state.observe(step.id, look(step.status, step.model, reason), fails=step.fails)
+                state.observe(step.id, reported(step.status, step.model, reason), fails=step.fails)
             except StoreError:
                 assert (state.models(), state.ledger.known_reasons(STUDIO)) == before
                 continue
@@ -164,7 +164,7 @@ def test_a_value_never_moves_between_other_and_its_own_series(steps: list[Seen |
 def test_a_total_that_reaches_64_bits_stays_there_in_memory_and_in_the_store(tmp_path: Path) -> None:
     state = State(tmp_path / "state.db")
     for id, duration_us in (("a", LARGEST - 5), ("b", 5), ("c", 7), ("d", LARGEST)):
-        state.observe(id, look(Status.COMPLETED, "m", duration_us=duration_us))
+        state.observe(id, reported(Status.COMPLETED, "m", duration_us=duration_us))
     for one in (state, restarted := state.restarted()):
         [(_, cells)] = one.ledger.series(STUDIO, Family.DURATION)
         assert cells[SUM] == LARGEST
@@ -181,7 +181,7 @@ def test_one_group_of_facts_may_exceed_64_bits(tmp_path: Path) -> None:
         for id in "ab":
             tx.discover(STUDIO, Source.API, [NewGeneration(GenerationId(id))], 0, listed=False)
             tx.observe(
-                STUDIO, GenerationId(id), look(Status.COMPLETED, "m", duration_us=LARGEST // 2 + 9), None
+                STUDIO, GenerationId(id), reported(Status.COMPLETED, "m", duration_us=LARGEST // 2 + 9), None
             )
         tx.flush()
     [full] = state.ledger.commit(tx.additions)

@@ -206,7 +206,7 @@ def test_an_unknown_version_is_refused_and_left_alone(path: Path, version: str, 
         assert list(connection.iterdump()) == before
 
 
-def test_a_reader_does_not_upgrade_but_says_what_does(path: Path) -> None:
+def test_a_reader_does_not_upgrade_and_names_what_does(path: Path) -> None:
     with pytest.raises(StateUnusableError, match=r"schema version 1, .*`vivix-exporter run` upgrades it"):
         Database(path, owner=False)
     assert rows(path, "SELECT value FROM meta WHERE key = 'schema_version'") == [("1",)]

@@ -129,7 +129,7 @@ def observe(observation: Observation, id: GenerationId = G) -> Callable[[Transac
     return lambda tx: tx.observe(STUDIO, id, observation, None)
 
 
-async def test_an_id_is_discovered_once_however_often_it_is_handed_over(open_store: Open) -> None:
+async def test_an_id_is_discovered_once_however_often_it_is_registered(open_store: Open) -> None:
     async with open_store() as state:
         first = await state.store.write(discover("a", "b"))
         second = await state.store.write(discover("b", "c", "c"))
@@ -288,7 +288,7 @@ async def test_only_what_needs_following_is_followed_after_a_restart(open_store:
     assert state.counters(Family.DROPPED) == {("not_yours",): 1}
 
 
-async def test_looks_that_only_memory_knows_are_kept_with_the_next_write(open_store: Open) -> None:
+async def test_polls_that_only_memory_knows_are_kept_with_the_next_write(open_store: Open) -> None:
     async with open_store() as state:
         [new] = await state.store.write(discover("g"))
         seen = await state.store.write(lambda tx: tx.observe(STUDIO, G, look(Status.PENDING), new))
@@ -299,7 +299,7 @@ async def test_looks_that_only_memory_knows_are_kept_with_the_next_write(open_st
     assert after.generation.polls == 8
 
 
-async def test_the_history_tells_what_was_said_and_what_was_counted(open_store: Open) -> None:
+async def test_the_history_holds_what_was_reported_and_what_was_counted(open_store: Open) -> None:
     async with open_store() as state:
         await state.store.write(discover("g"))
         await state.store.write(observe(look(Status.PROCESSING)))
@@ -471,7 +471,7 @@ async def test_an_id_that_left_the_configuration_is_no_longer_listed(open_store:
         assert sorted(g.id for g in followed) == ["goes", "stays"]
 
 
-async def test_an_id_that_was_also_handed_over_for_good_is_followed_when_it_is_listed_no_more(
+async def test_an_id_that_is_also_registered_is_followed_when_it_is_no_longer_listed(
     open_store: Open,
 ) -> None:
     async with open_store(traced=False) as state:
@@ -481,7 +481,7 @@ async def test_an_id_that_was_also_handed_over_for_good_is_followed_when_it_is_l
         assert [g.id for g in await state.store.write(lambda tx: tx.followed(STUDIO))] == [G]
 
 
-async def test_an_open_id_that_is_handed_over_again_is_named_and_an_ended_one_is_not(
+async def test_an_open_id_that_is_registered_again_is_returned_and_an_ended_one_is_not(
     open_store: Open,
 ) -> None:
     async with open_store(traced=False) as state:
@@ -601,7 +601,9 @@ async def test_one_faulty_unit_does_not_take_the_others_down(open_store: Open) -
     assert state.counters(Family.DISCOVERED) == {("config",): 2}
 
 
-async def test_a_write_that_fails_is_counted_nowhere_and_says_why(open_store: Open, tmp_path: Path) -> None:
+async def test_a_write_that_fails_is_counted_nowhere_and_reports_why(
+    open_store: Open, tmp_path: Path
+) -> None:
     async with open_store() as state:
         await state.store.write(discover("g"))
         with closing(sqlite3.connect(tmp_path / "state.db")) as other:
