@@ -16,6 +16,7 @@ from exporter.domain.values import (
     Source,
     Transition,
 )
+from exporter.polling.webhook_trust import WebhookTrust
 from exporter.store import Store, Transaction
 from exporter.store.transaction import Entered
 
@@ -64,6 +65,10 @@ class Intake:
         """Return the secrets of an account's webhooks; None where it has none."""
         followed = self._accounts.get(account)
         return None if followed is None else followed.webhook_secrets
+
+    def webhook_trust(self, account: AccountName) -> WebhookTrust:
+        """Return whether an account's webhooks are relied on. Raises KeyError where it is not followed."""
+        return self._accounts[account].poller.follower.webhook_trust
 
     async def deliver(
         self, account: AccountName, id: GenerationId, observation: Observation

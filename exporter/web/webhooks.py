@@ -1,11 +1,13 @@
 """`POST /webhooks/{account}`: the vendor's deliveries, believed only by their signature.
 
-The signature covers the body alone, so nothing is taken from a header but whether to look at the body.
-Formats and names: the API's page on webhooks.
+The signature covers the body alone, so a header decides nothing but whether the body is read. Anybody can
+send something here: what is refused is counted, and logged when it begins and ends, not each time. Formats
+and names: the API's page on webhooks.
 """
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
@@ -20,6 +22,7 @@ from exporter.clock import Clock
 from exporter.config import RotatingSecrets, Secret
 from exporter.domain.values import AccountName, GenerationId, Observation, Transition
 from exporter.errors import StoreError
+from exporter.polling.webhook_trust import HINT, WebhookTrust
 from exporter.vivix.payload import PayloadError, parse_delivery, parse_json
 from exporter.web.bodies import UnreadableBodyError, read_body
 
@@ -31,12 +34,12 @@ _log = structlog.get_logger("exporter.web.webhooks")
 
 
 class Result(StrEnum):
-    """What became of a delivery; values of the label `result`."""
+    """The outcome of a delivery; values of the label `result`."""
 
     ACCEPTED = "accepted"
     REPEAT = "repeat"
     STALE = "stale"
-    """Of an id that is not known and ended longer ago than ids are remembered: maybe counted then."""
+    """Of an unknown id that ended longer ago than ids are remembered: it may have been counted then."""
     UNKNOWN_EVENT = "unknown_event"
     BAD_SIGNATURE = "bad_signature"
     BAD_PAYLOAD = "bad_payload"
@@ -44,35 +47,40 @@ class Result(StrEnum):
     STORE_ERROR = "store_error"
 
 
+_NO_WEBHOOKS = "there are no webhooks for an account of this name"
 _ANSWERS: Mapping[Result, tuple[HTTPStatus, str]] = {
     Result.UNKNOWN_EVENT: (HTTPStatus.NO_CONTENT, ""),
     Result.ACCEPTED: (HTTPStatus.NO_CONTENT, ""),
     Result.REPEAT: (HTTPStatus.NO_CONTENT, ""),
     Result.STALE: (HTTPStatus.NO_CONTENT, ""),
     Result.BAD_SIGNATURE: (HTTPStatus.UNAUTHORIZED, "the signature does not match the body"),
-    Result.BAD_PAYLOAD: (HTTPStatus.BAD_REQUEST, "the body does not say which generation ended, and how"),
+    Result.BAD_PAYLOAD: (HTTPStatus.BAD_REQUEST, "the body does not name a generation and how it ended"),
     Result.TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {MAX_BODY >> 10} KiB"),
     Result.STORE_ERROR: (HTTPStatus.SERVICE_UNAVAILABLE, "the state cannot be written; deliver it again"),
 }
 
 
 class WebhookMeter(Protocol):
-    """Hears what became of each delivery."""
+    """Counts deliveries by their outcome."""
 
     def webhook_delivery(self, account: AccountName, result: str) -> None: ...
 
 
 class Intake(Protocol):
-    """Where deliveries go."""
+    """The receiver of deliveries."""
 
     def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
-        """The secrets that an account's deliveries are signed with, None where it has no webhooks."""
+        """Return the secrets that an account's deliveries are signed with, None where it has no webhooks."""
+        ...
+
+    def webhook_trust(self, account: AccountName) -> WebhookTrust:
+        """Return whether an account's webhooks are relied on, where refused deliveries are counted."""
         ...
 
     async def deliver(
         self, account: AccountName, id: GenerationId, observation: Observation
     ) -> Transition | None:
-        """Store an end. None where its id is not known and its end too old. Raises StoreError."""
+        """Store an end. None where its id is unknown and its end too old. Raises StoreError."""
         ...
 
 
@@ -90,6 +98,7 @@ class Webhooks:
         self._clock = clock
         self._meter = meter
         self._is_ready = is_ready
+        self._unreadable: Counter[AccountName] = Counter()
 
     def routes(self) -> list[Route]:
         return [Route("/webhooks/{account}", self._receive, methods=["POST"])]
@@ -98,9 +107,8 @@ class Webhooks:
         if not self._is_ready():
             return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the state is not loaded yet; deliver it again")
         name = AccountName(request.path_params["account"])
-        secrets = self._intake.webhook_secrets(name)
-        if secrets is None:
-            return _answer(HTTPStatus.NOT_FOUND, "there are no webhooks for an account of this name")
+        if self._intake.webhook_secrets(name) is None:
+            return _answer(HTTPStatus.NOT_FOUND, _NO_WEBHOOKS)
         try:
             body = await read_body(request, MAX_BODY)
         except UnreadableBodyError as error:
@@ -108,8 +116,14 @@ class Webhooks:
                 return Response(status_code=HTTPStatus.BAD_REQUEST)
             result = Result.TOO_LARGE
         else:
+            # While the body arrived, a reload may have removed the account.
+            secrets = self._intake.webhook_secrets(name)
+            if secrets is None:
+                return _answer(HTTPStatus.NOT_FOUND, _NO_WEBHOOKS)
             signature = request.headers.get("X-Vivix-Signature", "")
-            if not secrets.admits(lambda secret: is_signed(body, signature, secret)):
+            genuine = secrets.admits(lambda secret: is_signed(body, signature, secret))
+            self._note_signature(name, genuine=genuine)
+            if not genuine:
                 result = Result.BAD_SIGNATURE
             elif request.headers.get("X-Vivix-Event") not in (None, *EVENTS):
                 result = Result.UNKNOWN_EVENT
@@ -118,13 +132,26 @@ class Webhooks:
         self._meter.webhook_delivery(name, result.value)
         return _answer(*_ANSWERS[result])
 
+    def _note_signature(self, account: AccountName, *, genuine: bool) -> None:
+        trust = self._intake.webhook_trust(account)
+        if not genuine:
+            if trust.refused(self._clock.monotonic()):
+                _log.warning("webhook deliveries are refused: wrong signature", account=account, check=HINT)
+        elif (refused := trust.genuine()) is not None:
+            _log.info("a genuine webhook delivery arrived again", account=account, refused=refused)
+
     async def _take(self, account: AccountName, body: bytes) -> Result:
         try:
             id, observation = parse_delivery(parse_json(body), self._clock.now_us())
-            after = await self._intake.deliver(account, id, observation)
         except PayloadError as error:
-            _log.warning("a signed delivery makes no sense", account=account, error=str(error))
+            self._unreadable[account] += 1
+            if self._unreadable[account] == 1:
+                _log.warning("genuine webhook deliveries cannot be read", account=account, error=str(error))
             return Result.BAD_PAYLOAD
+        if unreadable := self._unreadable.pop(account, 0):
+            _log.info("genuine webhook deliveries can be read again", account=account, unreadable=unreadable)
+        try:
+            after = await self._intake.deliver(account, id, observation)
         except StoreError:
             return Result.STORE_ERROR
         if after is None:
@@ -133,7 +160,7 @@ class Webhooks:
 
 
 def is_signed(body: bytes, signature: str, secret: Secret) -> bool:
-    """Whether `signature` is that of the raw body with this secret; takes the same time whatever differs."""
+    """Return whether `signature` is that of the raw body with this secret, in constant time."""
     expected = "sha256=" + hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
 
