@@ -17,8 +17,10 @@ MEMORY = 1_000.0
 PRIOR_WEIGHT = 5.0
 """Generations that the prior counts for."""
 PRIOR_WEIGHT_OF_SHARES = 1.0
-"""Likewise for the age of a share: where nothing is known of a model, the prior's long tail is ignorance,
-which the first generations that end should do away with."""
+"""Likewise for the age of a share: the prior's long tail is ignorance, which the first ends do away with."""
+ENOUGH = 200.0
+"""Learnt generations below which no share is reached before the prior of a known category says so: those that
+end first are the short ones."""
 
 _EDGES = (0.0, *(SHORTEST * math.pow(2.0, i / PER_OCTAVE) for i in range(OCTAVES * PER_OCTAVE + 1)))
 _MEDIANS = {"image": (12.0, 0.5), "video": (90.0, 0.5)}
@@ -31,7 +33,7 @@ class Hazard:
     """The distribution of one model's durations. Ages and durations are in seconds."""
 
     def __init__(self, category: str | None = None) -> None:
-        self._prior = _prior(category)
+        self._prior, self._is_known = _prior(category), category in _MEDIANS
         self._learnt = [0.0] * len(self._prior)
         self._stale = True
         self._rates: Sequence[float] = ()
@@ -41,7 +43,7 @@ class Hazard:
 
     def set_category(self, category: str) -> None:
         """Use the prior of this category; what was learnt stays."""
-        self._prior = _prior(category)
+        self._prior, self._is_known = _prior(category), category in _MEDIANS
         self._stale = True
 
     def learn(self, duration: float) -> None:
@@ -71,13 +73,10 @@ class Hazard:
     def age_of_share(self, share: float) -> float:
         """Return the age by which this share of the generations have ended, at most the last bin's."""
         self._refresh()
-        wanted = share * self._ended[-1]
-        index = min(bisect_left(self._ended, wanted), len(_EDGES) - 1)
-        if index == len(_EDGES) - 1:
-            return _EDGES[index]
-        before = self._ended[index - 1] if index else 0.0
-        within = (wanted - before) / (self._ended[index] - before)
-        return _EDGES[index] + within * (_EDGES[index + 1] - _EDGES[index])
+        age = _age_of_share(share, self._ended)
+        if self._is_known and sum(self._learnt) < ENOUGH:
+            return max(age, _age_of_share(share, list(accumulate(self._prior))))
+        return age
 
     def _refresh(self) -> None:
         if not self._stale:
@@ -96,8 +95,8 @@ class Hazard:
             for rate, (start, end) in zip(rates, pairwise(_EDGES), strict=False)
         )
         self._sqrt_integral = list(accumulate(steps, initial=0.0))
-        fewer = PRIOR_WEIGHT_OF_SHARES / PRIOR_WEIGHT
-        self._ended = list(accumulate(fewer * p + w for p, w in zip(self._prior, smooth, strict=True)))
+        few = PRIOR_WEIGHT_OF_SHARES / PRIOR_WEIGHT
+        self._ended = list(accumulate(few * p + w for p, w in zip(self._prior, smooth, strict=True)))
         total = alive[0]
         self._mean_inverse_sqrt = sum(
             weight / total / math.sqrt(rate) for weight, rate in zip(weights, rates, strict=True)
@@ -107,6 +106,17 @@ class Hazard:
 
 def _bin(seconds: float) -> int:
     return max(0, min(bisect_right(_EDGES, seconds) - 1, len(_EDGES) - 1))
+
+
+def _age_of_share(share: float, ended: Sequence[float]) -> float:
+    """Return the age at which `ended`, the weight of the bins up to each, reaches this share of its last."""
+    wanted = share * ended[-1]
+    index = bisect_left(ended, wanted)
+    if index >= len(_EDGES) - 1:
+        return _EDGES[-1]
+    before = ended[index - 1] if index else 0.0
+    within = (wanted - before) / (ended[index] - before)
+    return _EDGES[index] + within * (_EDGES[index + 1] - _EDGES[index])
 
 
 def _smoothed(weights: Sequence[float]) -> list[float]:

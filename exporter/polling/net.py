@@ -6,11 +6,11 @@ polls, `EARNED` for each generation that was polled for the first time, and one 
 wrong expectations are, the net costs hardly more than the first polls do. One that finds an end is free.
 """
 
-EARNED = 0.06
+EARNED = 0.05
 """Polls that each generation adds to the allowance."""
-AT_MOST = 5.0
+AT_MOST = 4.0
 """Polls that can be saved up."""
-EVERY = 60.0
+EVERY = 300.0
 """Seconds in which one poll is added, so that the last generation of a day is not forgotten."""
 
 
