@@ -1,6 +1,6 @@
 """Exemplars: for each bucket and each failure reason, the trace of a generation that was counted there.
 
-Only of traces that have arrived at the receiver, because a link to a trace that nobody has is a lie.
+Only of traces that the collector has, so that no exemplar leads to a trace that does not exist.
 """
 
 from prometheus_client.samples import Exemplar
@@ -19,7 +19,7 @@ class Exemplars:
         self._latest: dict[tuple[Series, str], Exemplar] = {}
 
     def arrived(self, generation: Generation) -> None:
-        """The receiver has the trace of this generation."""
+        """Record that the collector has the trace of this generation."""
         end = generation.end
         if end is None or not self._ledger.is_loaded(generation.account):
             return
@@ -34,12 +34,12 @@ class Exemplars:
                 self._keep(series, cell, Exemplar(labels, end.duration_us / MICROS, end.recorded_us / MICROS))
 
     def of(self, series: Series, cell: str) -> Exemplar | None:
-        """The exemplar of a cell, where there is one."""
+        """Return the exemplar of a cell, where there is one."""
         return self._latest.get((series, cell))
 
     def _keep(self, series: Series, cell: str, exemplar: Exemplar) -> None:
         before = self._latest.get((series, cell))
-        # Prometheus refuses one that is older than the last it was given.
+        # Prometheus rejects one that is older than the last it scraped.
         if before is None or _at(exemplar) >= _at(before):
             self._latest[series, cell] = exemplar
 

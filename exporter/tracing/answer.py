@@ -1,7 +1,7 @@
-"""What a collector's HTTP answer to spans means, which the SDK's exporter does not look at closely.
+"""What a collector's HTTP answer to spans means, which the SDK's exporter does not distinguish.
 
-To that exporter every answer below 400 is a success: a redirect, a login page, and one that says which spans
-it threw away. OTLP: https://opentelemetry.io/docs/specs/otlp/, section OTLP/HTTP Response.
+To that exporter every answer below 400 is a success: a redirect, a login page, and one that reports spans as
+rejected. OTLP: https://opentelemetry.io/docs/specs/otlp/, section OTLP/HTTP Response.
 """
 
 import json
@@ -20,23 +20,23 @@ from exporter.tracing.sender import Outcome, Sent
 MAX_BODY = 64 << 10
 """Bytes read of an answer; an honest one has a few."""
 MAX_RETRY_AFTER = 900.0
-"""Seconds waited at a collector's wish, at most."""
+"""Longest Retry-After that is honoured, in seconds."""
 
 _ABOUT_THE_REQUEST = (401, 403, 404, 405, 407, 408, 429, 502, 503, 504)
-"""Statuses that say nothing about the spans: a key, an address or a proxy is wrong, or it is not the time."""
+"""Statuses that are not about the spans: a key, an address or a proxy is wrong, or it is temporary."""
 
 
 class NotExportedError(Exception):
-    """Ends the SDK's own attempts: when to try again is decided where the spans are kept."""
+    """Stops the SDK's own retries: those are scheduled where the spans are kept."""
 
 
 class Session(requests.Session):
-    """The SDK exporter's connections. `last` is what the last request came to, None before the first."""
+    """The SDK exporter's connections. `last` is the outcome of the last request, None before the first."""
 
     last: Sent | None = None
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """One request. Raises NotExportedError unless the spans have arrived."""
+        """Make one request. Raises NotExportedError unless the spans have arrived."""
         try:
             # Streamed, so that an answer without end does not fill the memory.
             with super().request(*args, **{**kwargs, "stream": True}) as response:
@@ -51,7 +51,7 @@ class Session(requests.Session):
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes) -> Sent:
-    """What an answer means for the spans that were sent."""
+    """Return what an answer means for the spans that were sent."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _judge_success(headers.get("Content-Type", ""), body)
     said = f"HTTP {status}"
@@ -89,7 +89,7 @@ def _one_line(text: str) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """RFC 9110, section 10.2.3; a date is taken relative to the answer's own."""
+    """Return the seconds of Retry-After (RFC 9110, section 10.2.3); a date counts from the answer's."""
     value = headers.get("Retry-After")
     if value is None:
         return None
@@ -105,15 +105,15 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Why no answer came, without the address, which may hold a secret."""
+    """Return why no answer came, without the address, which may hold a secret."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
-    told = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror)
-    return next(told, type(error).__name__)
+    causes = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror)
+    return next(causes, type(error).__name__)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and those that led to it; the libraries nest them in several ways."""
+    """Yield an exception and its causes, which the libraries nest in several ways."""
     cause: object = error
     for _ in range(10):
         if not isinstance(cause, BaseException):

@@ -1,4 +1,4 @@
-"""Names of span attributes, and nothing else.
+"""Names of span attributes.
 
 `gen_ai.*` are of the OpenTelemetry GenAI semantic conventions, version 0.1.0 (status: development); `error.*`
 and `server.*` of the general ones, version 1.45.0 (stable); `vivix.*` are this exporter's own.

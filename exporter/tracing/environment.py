@@ -1,6 +1,6 @@
-"""Where traces go: what the configuration and the `OTEL_*` variables say, checked before the SDK sees them.
+"""Where traces go, by the configuration and the `OTEL_*` variables, checked before the SDK reads them.
 
-The SDK itself falls back to a default, or raises where nobody catches it, when a variable makes no sense.
+With an invalid variable the SDK itself falls back to a default, or raises where nothing catches it.
 Values are never shown: headers hold tokens, and an endpoint may.
 """
 
@@ -16,11 +16,11 @@ from exporter.errors import ConfigError
 
 Environment = Mapping[str, str]
 Check = Callable[[str], str | None]
-"""Says what was expected, where a value is something else."""
+"""Returns what was expected of an invalid value, None for a valid one."""
 
 
 class Destination(StrEnum):
-    """What becomes of finished traces."""
+    """Where finished traces are exported to."""
 
     OTLP = "otlp"
     CONSOLE = "console"
@@ -28,7 +28,7 @@ class Destination(StrEnum):
 
 
 class Protocol(StrEnum):
-    """How OTLP is spoken."""
+    """Transports of OTLP."""
 
     HTTP = "http/protobuf"
     GRPC = "grpc"
@@ -36,20 +36,20 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Where traces go, and how."""
+    """Destination and protocol of traces."""
 
     destination: Destination
     protocol: Protocol = Protocol.HTTP
 
     @property
     def traced(self) -> bool:
-        """Whether there is anybody to send traces to."""
+        """Whether traces are exported at all."""
         return self.destination is not Destination.NONE
 
 
 def choose(tracing: Tracing, environment: Environment) -> Choice:
-    """What `tracing.exporter` says; without it what OTEL_TRACES_EXPORTER says; without that OTLP where the
-    environment names an endpoint. Raises ConfigError, with a line for each variable that makes no sense."""
+    """Return what `tracing.exporter` names; without it, what OTEL_TRACES_EXPORTER names; without that, OTLP
+    where the environment names an endpoint. Raises ConfigError, with a line for each invalid variable."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Choice(Destination.NONE)
     destination = _destination(tracing, environment)
@@ -95,7 +95,7 @@ def _problems(checks: Mapping[str, Check], environment: Environment) -> Iterator
 
 
 def _both(setting: str) -> tuple[str, str]:
-    """The variable for all signals, and the one for traces, which comes first."""
+    """Return the variable for all signals, and the one for traces, which has precedence."""
     return f"OTEL_EXPORTER_OTLP_{setting}", f"OTEL_EXPORTER_OTLP_TRACES_{setting}"
 
 
@@ -172,6 +172,6 @@ _OF_PROTOCOL: dict[Protocol, dict[str, Check]] = {
         **dict.fromkeys(_both("ENDPOINT"), _url),
         **dict.fromkeys(_both("COMPRESSION"), _one_of("none", "gzip", "deflate")),
     },
-    # The SDK's gRPC exporter takes no other word, not even none.
+    # The SDK's gRPC exporter accepts no other value, not even none.
     Protocol.GRPC: dict.fromkeys(_both("COMPRESSION"), _one_of("gzip")),
 }

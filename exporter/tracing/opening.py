@@ -9,11 +9,11 @@ from exporter.tracing.sender import Sender
 
 
 def open_sender(choice: Choice, version: str) -> Sender:
-    """A sender for traces that go somewhere; `version` is the exporter's. Raises ConfigError."""
-    # Only now: the SDK reads variables while it is imported, and raises where they make no sense, so
-    # `choose` has to look at them before. Who traces nothing does not wait for the import either.
+    """Return a sender for a choice that is traced; `version` is the exporter's. Raises ConfigError."""
+    # Only now: the SDK reads variables while it is imported, and raises for invalid ones, so `choose` has to
+    # check them first. Without tracing there is no import to wait for either.
     try:
         sdk = import_module("exporter.tracing.sdk")
         return cast(Sender, sdk.SdkSender(choice, version))
     except (ValueError, OSError, RuntimeError) as error:
-        raise ConfigError(f"OpenTelemetry does not take its configuration: {error}") from error
+        raise ConfigError(f"OpenTelemetry rejects its configuration: {error}") from error

@@ -48,21 +48,21 @@ _CREDENTIALS = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
 )
-"""With one of these, the SDK's exporter brings connections of its own."""
+"""With one of these, the SDK's exporter makes connections of its own."""
 
 _log = structlog.get_logger("exporter.tracing")
 
 
 class SdkSender:
-    """Sends traces with the SDK; see `Sender`."""
+    """A `Sender` that uses the SDK."""
 
     def __init__(self, choice: Choice, version: str) -> None:
-        """Raises ConfigError, or ValueError, OSError or RuntimeError for what only the SDK finds wrong."""
+        """Raises ConfigError, or ValueError, OSError or RuntimeError for what only the SDK rejects."""
         self._session: Session | None = None
         self._exporter = self._open(choice)
         self._ids = _GivenIds()
         self._ended = _Ended()
-        # The sampler of the environment is what a provider takes that is given none.
+        # A provider that is given no sampler uses that of the environment.
         plain = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
         self._sampler = _Spread(plain.sampler)
         self._provider = TracerProvider(
@@ -77,7 +77,7 @@ class SdkSender:
         self._said.listen()
 
     def send(self, traces: Sequence[Trace]) -> Sent:
-        """One attempt, of at most OTEL_EXPORTER_OTLP_TIMEOUT or thereabouts."""
+        """Send a batch in one attempt, of about OTEL_EXPORTER_OTLP_TIMEOUT at most."""
         recorded = [self._record(trace) for trace in traces]
         spans = [span for one in recorded for span in one]
         sent = self._export(spans) if spans else Sent(Outcome.EXPORTED)
@@ -112,10 +112,10 @@ class SdkSender:
             return last
         if result is SpanExportResult.SUCCESS:
             return Sent(Outcome.EXPORTED)
-        return Sent(Outcome.UNKNOWN, self._said.last or "the OpenTelemetry SDK does not say why")
+        return Sent(Outcome.UNKNOWN, self._said.last or "the OpenTelemetry SDK gives no reason")
 
     def _record(self, trace: Trace) -> list[ReadableSpan]:
-        """The SDK's spans of a trace; none where its sampler does not want it."""
+        """Return the SDK's spans of a trace; none where it is not sampled."""
         context = _context_of(trace.parent)
         self._ids.trace_id = int(trace.id, 16)
         self._sampler.spreads = trace.parent is None
@@ -137,7 +137,7 @@ class SdkSender:
 
 
 class _GivenIds(IdGenerator):
-    """Gives the ids that were put here for the span that is started next."""
+    """An id generator that returns the ids set here for the next span."""
 
     trace_id = 0
     span_id = 0
@@ -150,7 +150,7 @@ class _GivenIds(IdGenerator):
 
 
 class _Spread(Sampler):
-    """Another sampler, which sees evenly spread trace ids in place of those that are a generation's id.
+    """Another sampler, given evenly spread trace ids in place of those that are a generation's id.
 
     The SDK takes a ratio of the lower 64 bits, and the upper two of these are the same in every UUID: a ratio
     of 0.5 would sample none, and one of 0.75 all. In a caller's trace its own id decides, as it does there.
@@ -174,7 +174,7 @@ class _Spread(Sampler):
 
 
 class _Ended(SpanProcessor):
-    """Collects sampled spans as they end, so that a batch can be exported and its result looked at."""
+    """Sampled spans as they end, so that they can be exported as one batch with one result."""
 
     def __init__(self) -> None:
         self._spans: list[ReadableSpan] = []
@@ -185,19 +185,19 @@ class _Ended(SpanProcessor):
             self._spans.append(span)
 
     def take(self) -> list[ReadableSpan]:
-        """What has ended since the last time."""
+        """Return the spans that have ended since the last call."""
         taken, self._spans = self._spans, []
         return taken
 
 
 class _LastWord(logging.Handler):
-    """Keeps what the SDK logged last, and passes everything on at debug level: it logs each failed attempt,
-    where one line when delivery begins to fail is enough."""
+    """What the SDK logged last. All of it is passed on at debug level: the SDK logs each failure, where
+    one line when the export begins to fail is enough."""
 
     last: str | None = None
 
     def listen(self) -> None:
-        """Take the place of the handlers above."""
+        """Replace the handlers of the loggers above."""
         logger = logging.getLogger("opentelemetry")
         logger.addHandler(self)
         logger.propagate = False
@@ -213,11 +213,11 @@ class _LastWord(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.last = record.getMessage()
-        _log.debug("the OpenTelemetry SDK says", said=self.last)
+        _log.debug("log line of the OpenTelemetry SDK", line=self.last)
 
 
 def _context_of(parent: TraceParent | None) -> Context:
-    """The context in which a generation's span starts: the caller's span, or none."""
+    """Return the context in which a generation's span starts: the caller's span, or none."""
     if parent is None:
         return Context()
     flags = TraceFlags(TraceFlags.SAMPLED if parent.sampled else TraceFlags.DEFAULT)
@@ -226,9 +226,9 @@ def _context_of(parent: TraceParent | None) -> Context:
 
 
 def _resource(version: str) -> Resource:
-    """What the environment says of this process, over what is so by default."""
+    """Return the resource of this process: the environment's attributes over the defaults."""
     resource = Resource({SERVICE_VERSION: version}).merge(Resource.create())
-    # The SDK's stand-in for a name that nobody gave.
+    # The SDK's default, where no name is configured.
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
     return resource
@@ -239,7 +239,7 @@ def _grpc_exporter() -> SpanExporter:
         module = import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
     except ImportError:
         raise ConfigError(
-            "OTLP over gRPC needs a package more: pip install 'vivix-exporter[grpc]', or set "
+            "OTLP over gRPC needs another package: pip install 'vivix-exporter[grpc]', or set "
             "OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf"
         ) from None
     exporter: SpanExporter = module.OTLPSpanExporter()

@@ -1,4 +1,4 @@
-"""What the export loop needs of whoever sends spans."""
+"""The interface between the export loop and what sends spans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,21 +9,22 @@ from exporter.tracing.spans import Trace
 
 
 class Outcome(Enum):
-    """What became of a batch."""
+    """Outcomes of sending a batch."""
 
     EXPORTED = auto()
     AWAY = auto()
-    """Nobody took it, for a reason that has nothing to do with what it holds."""
+    """Not accepted, for a reason that is not about what it holds."""
     REFUSED = auto()
-    """The receiver does not want some of what it holds."""
+    """Some of what it holds is not accepted."""
     UNKNOWN = auto()
-    """It did not arrive, and nobody says why."""
+    """It did not arrive, for no known reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How sending went. `said` is why not, for people; `retry_after` in seconds, where the receiver asked
-    for it. Of a delivered batch, `recorded` says of each trace whether its sampler let it through."""
+    """The result of sending a batch. `said` is the reason of a failure, for people; `retry_after` in seconds,
+    where the collector asked for it. Of an exported batch, `recorded` holds for each trace whether it was
+    sampled."""
 
     outcome: Outcome
     said: str = ""
@@ -35,9 +36,9 @@ class Sender(Protocol):
     """Sends spans somewhere; used from one thread at a time."""
 
     def send(self, traces: Sequence[Trace]) -> Sent:
-        """Send a batch, once. Blocks until it is known how that went; never raises."""
+        """Send a batch, once. Blocks until the outcome is known; never raises."""
         ...
 
     def stop(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

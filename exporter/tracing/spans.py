@@ -17,7 +17,7 @@ from exporter.tracing import attributes as names
 Value = str | int | float | Sequence[str]
 
 _LATEST_US = (2**63 - 1) // 1_000
-"""What receivers hold a time in ends in the year 2262."""
+"""The latest time that fits into what collectors store: in the year 2262."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -61,14 +61,14 @@ class Trace:
 
 
 def server_of(base_url: str) -> Server | None:
-    """Host and port of a URL, or None where it has none."""
+    """Return host and port of a URL, or None where it has none."""
     url = urlsplit(base_url)
     port = url.port or _PORTS.get(url.scheme)
     return Server(url.hostname, port) if url.hostname and port else None
 
 
 def span_id(id: GenerationId, part: str) -> str:
-    """The id of the span `generation`, `queued` or `processing` (the contract, section Traces)."""
+    """Return the id of the span `generation`, `queued` or `processing` (the contract, section Traces)."""
     return hashlib.sha256(f"{id}/{part}".encode()).digest()[:8].hex()
 
 
@@ -78,8 +78,8 @@ def trace_of(
     server: Server | None = None,
     output_urls: Sequence[str] = (),
 ) -> Trace:
-    """The spans of a generation that has ended, or was dropped, and whose creation is known. `category` is
-    its model's. Raises ValueError where there is nothing to make a span of."""
+    """Return the spans of a generation that ended or was dropped, and whose creation is known. `category` is
+    its model's. Raises ValueError where either time is unknown."""
     created_us, ended_us = generation.created_us, generation.ended_us
     if created_us is None or ended_us is None:
         raise ValueError(f"generation {generation.id} has no beginning or no end")
@@ -112,7 +112,7 @@ def _nanos(at_us: int) -> int:
 def _children(generation: Generation, created_us: int, ended_us: int) -> tuple[Span, ...]:
     if generation.processing_us is None:
         return ()
-    # Seen late, or by another clock: a part does not reach beyond the whole.
+    # Observed late, or by another clock: a child does not reach beyond its root.
     split_us = min(max(generation.processing_us, created_us), ended_us)
     uncertainty = {names.UNCERTAINTY_MS: (generation.processing_uncertainty_us or 0) / 1_000}
     parts = (("queued", created_us, split_us), ("processing", split_us, ended_us))

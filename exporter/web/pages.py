@@ -1,4 +1,4 @@
-"""The exporter's own pages over HTTP: metrics, health, and a page that says what this is."""
+"""The exporter's own pages over HTTP: metrics, health, readiness, reload, and a landing page."""
 
 import asyncio
 import gzip
@@ -28,10 +28,10 @@ dt {{ margin-top: .75rem }} dd {{ margin: 0; color: #555 }}</style></head>
 <h1>Vivix exporter</h1>
 <p>Prometheus metrics about generations submitted to the Vivix API. Version {version}.</p>
 <dl>
-<dt><a href="metrics">/metrics</a></dt><dd>what Prometheus scrapes</dd>
+<dt><a href="metrics">/metrics</a></dt><dd>metrics for Prometheus</dd>
 <dt><a href="-/healthy">/-/healthy</a></dt><dd>whether the exporter makes progress</dd>
 <dt><a href="-/ready">/-/ready</a></dt><dd>whether its state is loaded and it follows generations</dd>
-<dt><a href="api/v1/generations">/api/v1/generations</a></dt><dd>what is known of generations, as JSON;
+<dt><a href="api/v1/generations">/api/v1/generations</a></dt><dd>generations as JSON;
 described by <a href="api/v1/openapi.json">OpenAPI</a></dd>
 </dl>
 </body></html>
@@ -39,7 +39,7 @@ described by <a href="api/v1/openapi.json">OpenAPI</a></dd>
 
 
 class _Collected(PrometheusCollector):
-    """Families that have been collected already, in the form that the client library's encoders take."""
+    """Families that have been collected already, as the client library's encoders need them."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -61,8 +61,8 @@ class Pages:
         reload: Callable[[], Awaitable[ConfigError | None]] | None = None,
         routes: Sequence[Route] = (),
     ) -> None:
-        """`reload` takes up the configuration anew, or says why not; None is: HTTP may not ask for that.
-        `routes` are further pages."""
+        """`reload` applies the configuration as it is now, or returns why not; None disables it. `routes` are
+        further pages."""
         self._collect = collect
         self._is_ready = is_ready
         self._heartbeat = heartbeat
@@ -71,7 +71,7 @@ class Pages:
         self._routes = routes
 
     def app(self) -> Starlette:
-        """The pages as an ASGI application."""
+        """Return the pages as an ASGI application."""
         return Starlette(
             routes=[
                 Route("/", self._landing),
@@ -129,7 +129,7 @@ class Pages:
 
 
 def _accepts_gzip(header: str) -> bool:
-    """Whether an Accept-Encoding header admits gzip; what it says of `*` holds for what it does not name
+    """Return whether an Accept-Encoding header admits gzip; its `*` stands for what it does not name
     (RFC 9110, section 12.5.3)."""
     admitted: dict[str, bool] = {}
     for part in header.lower().split(","):

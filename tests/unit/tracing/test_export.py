@@ -281,7 +281,7 @@ async def test_refused_generations_are_found_without_a_pause_and_logged_once(sce
     assert [line["generations"] for line in logs] == [2, 2]
 
 
-@pytest.mark.parametrize(("refused", "good"), [(20, 5), (2_000, 300)])
+@pytest.mark.parametrize(("refused", "good"), [(20, 5), (1_000, 300)])
 async def test_those_behind_any_number_of_refused_ones_do_not_wait_for_them(
     scene: Scene, refused: int, good: int
 ) -> None:

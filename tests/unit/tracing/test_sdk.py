@@ -182,7 +182,7 @@ def test_what_only_the_sdk_finds_wrong_is_an_error_of_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "-3")
-    with pytest.raises(ConfigError, match="does not take its configuration"):
+    with pytest.raises(ConfigError, match="rejects its configuration"):
         open_sender(Choice(Destination.CONSOLE), "1.2.3")
     assert logging.getLogger("opentelemetry").propagate
 
