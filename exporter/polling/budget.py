@@ -1,10 +1,19 @@
 """An account's allowance of calls: a hard one, evenly spent, and smaller while its applications need theirs.
 
-Never more than the limit in any 60 s window as the server counts, whatever the latency: a call holds a slot
-from when it is sent until 60 s after its answer came, and is sent only while fewer slots are held than the
-limit has. Proof: let a window (w, w+60] of arrivals hold limit+1 calls, and call j be the last of them to be
-sent. Each other one i arrived after w, so it was answered after w; j was sent at most at w+60; so at that
-moment i still held its slot, and j found limit slots held, and was not sent.
+What is promised to applications:
+- Never more than the limit (`share` of the plan) is called in any 60 s window as the server counts, whatever
+  the latency. So an application that needs no more than the rest of the plan is never refused because of the
+  exporter, however windows fall and however slow anything is.
+- One that needs more is given way as far as answers report it in time: below AMPLE of the plan's calls left,
+  the exporter calls less the fewer are left, below SCARCE only as often as it takes to notice a new window.
+  Where half the plan is its share, an application that spreads its calls can so have five eighths. How much
+  of a burst is served depends on what was left before it: that is not promised.
+
+A call holds a slot from when it is sent until 60 s after its answer came, and is sent only while fewer
+slots are held than the limit has. Proof that this keeps the first promise: let a window (w, w+60] of
+arrivals hold limit+1 calls, and call j be the last of them to be sent. Each other one i arrived after w, so
+it was answered after w; j was sent at most at w+60; so at that moment i still held its slot, and j found
+limit slots held, and was not sent.
 
 Times are seconds of a monotonic clock.
 """
@@ -14,8 +23,10 @@ from collections import deque
 
 WINDOW = 60.0
 """Seconds of the API's rate limit (plans are in calls per minute)."""
-LOW_WATER = 0.2
-"""Share of the plan's calls left below which the exporter steps back for the applications."""
+AMPLE, SCARCE = 0.4, 0.1
+"""Shares of the plan's calls left, below which the exporter calls less, and hardly at all."""
+PROBES = 6.0
+"""Calls per minute while few are left, of which each reports how many."""
 BURST = 1 / 6
 """Share of a minute's calls that may go out at once after a quiet time."""
 
@@ -30,12 +41,12 @@ class Slot:
         self._done = False
 
     def release(self, now: float) -> None:
-        """The call was answered, or failed, at `now`."""
+        """Note that the call was answered, or failed, at `now`."""
         self._settle()
         self._budget._answered(now)
 
     def cancel(self) -> None:
-        """The call was never sent."""
+        """Note that the call was never sent."""
         self._settle()
         self._budget._unsent()
 
@@ -64,21 +75,24 @@ class Budget:
         self.limit = max(1, math.floor(calls_per_minute * share + 1e-9))
 
     def spent_before(self, calls: int, at: float) -> None:
-        """Calls that an earlier process may have made, up to the moment `at`; told in order of time."""
+        """Count calls that an earlier process may have made, up to the moment `at`, in order of time."""
         self._answered_at.extend([at] * calls)
 
     def observe_remaining(self, remaining: int, now: float) -> None:
-        """What the API says is left of the plan's calls in this minute, for everyone."""
+        """Note how many of the plan's calls in this minute are left for everyone, as the API reports."""
         self._remaining, self._remaining_at = remaining, now
 
     def rate(self, now: float) -> float:
-        """Calls per minute that may be spent at present."""
+        """Return the calls per minute that may be spent at present."""
         if self._remaining is None or now - self._remaining_at >= WINDOW:
             return float(self.limit)
-        return self.limit * min(1.0, max(0.0, self._remaining / (LOW_WATER * self._plan)))
+        if self._remaining <= 0:
+            return 0.0
+        ample = (self._remaining / self._plan - SCARCE) / (AMPLE - SCARCE)
+        return max(min(PROBES, self.limit), self.limit * min(1.0, ample))
 
     def try_take(self, now: float) -> Slot | None:
-        """A slot for a call to be sent at once, or None where none may be sent now."""
+        """Return a slot for a call to be sent at once, or None where none may be sent now."""
         self._refill(now)
         if self._tokens < 1.0 or self._held(now) >= self.limit or self.rate(now) <= 0:
             return None
@@ -89,7 +103,7 @@ class Budget:
         return Slot(self)
 
     def next_possible(self, now: float) -> float:
-        """When asking again makes sense: `now` if a slot is free, and never later than it can be."""
+        """Return when to ask again: `now` if a slot is free, and never later than one can be."""
         self._refill(now)
         at = now
         rate = self.rate(now)
@@ -101,7 +115,7 @@ class Budget:
             if rate < self.limit:
                 at = min(at, renewed)
         if self._held(now) >= self.limit:
-            # With every slot out on calls under way, the next answer will tell.
+            # With every slot out on calls under way, it depends on when the next answer comes.
             at = max(at, self._answered_at[0] + WINDOW if self._answered_at else now + 1.0)
         return at
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.polling.budget import BURST, LOW_WATER, WINDOW, Budget, Slot
+from exporter.polling.budget import AMPLE, BURST, PROBES, SCARCE, WINDOW, Budget, Slot
 
 TICK = 1 / 64
 """Seconds; times that are whole ticks are exact as floats."""
@@ -169,12 +169,70 @@ def test_an_allowance_is_never_less_than_one_call_a_minute() -> None:
 
 def test_fewer_calls_go_out_while_few_remain_for_the_applications() -> None:
     budget = Budget(240, 0.5)
-    half_way = int(240 * LOW_WATER / 2)
+    half_way = int(240 * (AMPLE + SCARCE) / 2)
     budget.observe_remaining(240, 0.0)
     assert budget.rate(0.0) == 120
     budget.observe_remaining(half_way, 0.0)
-    assert budget.rate(0.0) == 60
+    assert budget.rate(0.0) == pytest.approx(60)
     assert len(saturate(budget, 30, 0.25)) < 30
+    budget.observe_remaining(1, 0.0)
+    assert budget.rate(0.0) == PROBES
+
+
+class Plan:
+    """A server's limit in fixed windows of a minute, shared by an application and the exporter."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+        self._window, self._used = -1, 0
+
+    def call(self, at: float) -> int | None:
+        """Return how many calls are left, or None for one that is refused."""
+        window = int(at // WINDOW)
+        if window != self._window:
+            self._window, self._used = window, 0
+        self._used += 1
+        return self.calls - self._used if self._used <= self.calls else None
+
+
+def refusals(needs: int, share: float, latency: float, begin: float, minutes: int = 4) -> int:
+    """How many calls of an application that makes `needs` a minute are refused beside an exporter that wants
+    all that it may have, beginning `begin` seconds into a window of a plan of 240."""
+    plan, budget = Plan(240), Budget(240, share)
+    out: list[tuple[float, Slot, int | None]] = []
+    refused = made = 0
+    now = begin
+    while now < begin + minutes * WINDOW:
+        while out and out[0][0] <= now:
+            at, slot, remaining = out.pop(0)
+            slot.release(at)
+            if remaining is not None:
+                budget.observe_remaining(remaining, at)
+        if now >= begin + made * WINDOW / needs:
+            made += 1
+            refused += plan.call(now) is None
+        taken = budget.try_take(now)
+        if taken is not None:
+            out.append((now + latency, taken, plan.call(now)))
+        now += TICK
+    return refused
+
+
+@pytest.mark.parametrize("begin", [0.0, 11.0, 29.5, 47.0])
+@pytest.mark.parametrize("latency", [0.03125, 0.5, 8.0])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_an_application_that_needs_no_more_than_the_rest_is_never_refused(
+    share: float, latency: float, begin: float
+) -> None:
+    assert refusals(int(240 * (1 - share)) - 1, share, latency, begin) == 0
+
+
+@pytest.mark.parametrize("begin", [0.0, 11.0, 29.5, 47.0])
+@pytest.mark.parametrize("latency", [0.03125, 0.5])
+def test_an_application_can_have_five_eighths_of_the_plan_where_half_of_it_is_the_share(
+    latency: float, begin: float
+) -> None:
+    assert refusals(150, 0.5, latency, begin) == 0
 
 
 @pytest.mark.parametrize("idle", [0.0, 1_000.0])

@@ -156,12 +156,13 @@ USUAL = {"picture": 12.0, "film": 90.0, "song": 20.0}
 
 
 def steady(model: str, slowness: float = 1.0, sigma: float = 0.35) -> list[Case]:
-    """One generation each second, of which one in forty loses its delivery."""
+    """As many in flight as a plan allows, of which one in forty loses its delivery."""
     rng = random.Random(5)
     cases = []
     for number in range(GENERATIONS):
+        created = number * USUAL[model] / 15
         duration = rng.lognormvariate(math.log(USUAL[model] * slowness), sigma)
-        cases.append(Case(model, number, number + duration, number + 0.1, lost=number % 40 == 30))
+        cases.append(Case(model, created, created + duration, created + 0.1, lost=number % 40 == 30))
     return cases
 
 
