@@ -1,4 +1,4 @@
-"""Time as a parameter: the rules never ask the machine what time it is.
+"""Time as a parameter: no rule reads the machine's clock.
 
 Two readings are kept apart: wall time, comparable with the API's timestamps, and monotonic time, which
 intervals are measured with because it never goes backwards.
@@ -24,7 +24,7 @@ def iso8601(at_us: int) -> str:
 
 
 class Clock(Protocol):
-    """What the exporter needs to know about time, and how it waits."""
+    """Both readings, and waiting by them."""
 
     def now_us(self) -> int:
         """Wall time in Unix microseconds."""
