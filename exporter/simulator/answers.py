@@ -37,6 +37,8 @@ INSUFFICIENT_CREDITS = Problem(
 )
 MODEL_UNKNOWN = Problem(400, "MODEL_UNKNOWN", "No such model.", "List the models with /api/v1/models.")
 INVALID_INPUT = Problem(400, "INVALID_INPUT", "The request body makes no sense.", "See the documentation.")
+MALFORMED_ID = Problem(400, "INVALID_INPUT", "The id is malformed.", "Check the id.")
+UNPROCESSABLE_ID = Problem(422, "VALIDATION_ERROR", "The id is not a UUID.", "Check the id.")
 INTERNAL_ERROR = Problem(500, "INTERNAL_ERROR", "Something went wrong on our side.", "Retry with backoff.")
 BAD_GATEWAY = Problem(502, "INTERNAL_ERROR", "A part of the service did not answer.", "Retry with backoff.")
 PROVIDER_DOWN = Problem(503, "PROVIDER_DOWN", "The provider is down.", "Retry in a minute.")

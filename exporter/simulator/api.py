@@ -45,6 +45,8 @@ class SimulatedApi:
     delivered: DeliveryLog = field(default_factory=DeliveryLog)
     endpoints: Endpoints = field(init=False)
     """Where webhooks go: nowhere at first."""
+    refused: dict[str, Problem] = field(default_factory=dict)
+    """Errors that replace answers, by path below `/api/v1/`: `credits`, `models`, `generations/<id>`."""
     requests: int = 0
     """Requests to the API's endpoints so far, whatever their key."""
 

@@ -1,5 +1,6 @@
 """What becomes of one simulated generation: drawn from its own generator, so that no timing changes it."""
 
+import re
 import uuid
 from dataclasses import dataclass
 from random import Random
@@ -7,6 +8,14 @@ from random import Random
 from exporter.clock import MICROS
 from exporter.domain.values import Status
 from exporter.simulator.models import SimulatedModel
+
+
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+def canonical_id(written: str) -> str:
+    """Return the id as the vendor stores it: a UUID in lower case, any other text as it is."""
+    return written.lower() if _UUID.fullmatch(written) else written
 
 
 @dataclass(frozen=True, slots=True)

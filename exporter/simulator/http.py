@@ -17,6 +17,7 @@ from exporter.simulator.answers import Body, Problem
 from exporter.simulator.api import Admitted, Refused, SimulatedApi
 from exporter.simulator.control import control_routes
 from exporter.simulator.faults import Fault, Strike
+from exporter.simulator.generation import canonical_id
 from exporter.simulator.models import BY_SLUG, SimulatedModel
 from exporter.simulator.ratelimit import Caller
 from exporter.simulator.world import InsufficientCreditsError
@@ -68,7 +69,7 @@ class _Reads:
         self.api = api
 
     async def generation(self, request: Request) -> Response:
-        generation_id: str = request.path_params["id"]
+        generation_id = canonical_id(request.path_params["id"])
 
         def look(account: SimulatedAccount, now_us: int) -> Body:
             found = self.api.world.find(generation_id, now_us)
@@ -80,23 +81,24 @@ class _Reads:
                 raise ProblemError(answers.NOT_FOUND)
             return answers.generation_body(found, now_us)
 
-        return await self._answer(request, look, generation_id)
+        return await self._answer(request, f"generations/{generation_id}", look, generation_id)
 
     async def credits(self, request: Request) -> Response:
         def look(account: SimulatedAccount, now_us: int) -> Body:
             return answers.credits_body(account, self.api.world.wallet(account.name, now_us), now_us)
 
-        return await self._answer(request, look)
+        return await self._answer(request, "credits", look)
 
     async def models(self, request: Request) -> Response:
         def look(account: SimulatedAccount, now_us: int) -> Body:
             return answers.models_body(account, self.api.world.wallet(account.name, now_us))
 
-        return await self._answer(request, look)
+        return await self._answer(request, "models", look)
 
     async def _answer(
         self,
         request: Request,
+        path: str,
         look: Callable[[SimulatedAccount, int], Body],
         generation_id: str | None = None,
     ) -> Response:
@@ -115,6 +117,8 @@ class _Reads:
             return instead
         now_us = api.clock.now_us()
         try:
+            if (problem := api.refused.get(path)) is not None:
+                raise ProblemError(problem)
             body = look(account, now_us)
         except ProblemError as error:
             return _problem(error.problem, request_id)

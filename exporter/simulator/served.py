@@ -36,15 +36,21 @@ class ShownLog:
     def __init__(self) -> None:
         self._shown: dict[str, Shown] = {}
         self._reader = 0
+        self._forgetful = False
 
     def new_reader(self) -> None:
-        """Whoever asked before is dead; another one asks from now on."""
+        """Start a new reader; the one before was killed."""
+        self._reader += 1
+
+    def forgetting(self, forgetful: bool) -> None:
+        """Note whether readers may fail to keep what they are shown from now on, say because a disk is full."""
+        self._forgetful = forgetful
         self._reader += 1
 
     def ask(self, generation_id: str) -> int:
         """The present reader, whose number this returns, asks about a generation."""
         shown = self.of(generation_id)
-        if shown.named_to == self._reader and not shown.surely_named:
+        if shown.named_to == self._reader and not shown.surely_named and not self._forgetful:
             self._shown[generation_id] = replace(shown, surely_named=True)
         return self._reader
 
@@ -70,7 +76,7 @@ class ShownLog:
             model=shown.model or "model" in body,
             ended_us=now_us if status.ended and shown.ended_us is None else shown.ended_us,
             answers=shown.answers + 1,
-            named_to=reader if named else shown.named_to,
+            named_to=reader if named and not self._forgetful else shown.named_to,
             surely_named=shown.surely_named,
         )
 

@@ -12,7 +12,7 @@ from random import Random
 
 from exporter.clock import MICROS
 from exporter.simulator.accounts import SimulatedAccount
-from exporter.simulator.generation import Fate, Generation, draw_fate
+from exporter.simulator.generation import Fate, Generation, canonical_id, draw_fate
 from exporter.simulator.keys import KeyRing
 from exporter.simulator.models import SimulatedModel
 from exporter.simulator.wallet import Reservation, Wallet
@@ -148,7 +148,7 @@ class World:
     def find(self, generation_id: str, now_us: int) -> Generation | None:
         """The generation as it stands, or None where there is none, or it is beyond the retention."""
         now_us = self.advance(now_us)
-        found = self._generations.get(generation_id)
+        found = self._generations.get(canonical_id(generation_id))
         if found is None or self.expired(found, now_us):
             return None
         return found

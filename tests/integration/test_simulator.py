@@ -14,7 +14,7 @@ from httpx_aiohttp import AiohttpTransport
 from exporter.clock import MICROS
 from exporter.errors import ListenError
 from exporter.simulator.accounts import SimulatedAccount
-from exporter.simulator.answers import Body
+from exporter.simulator.answers import MALFORMED_ID, NO_SUCH_PAGE, Body
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.damage import UNDOCUMENTED_STATUS
 from exporter.simulator.faults import Extent, Fault, Faults
@@ -152,6 +152,22 @@ async def test_of_another_account_or_nobody_no_generation_is_shown(simulation: S
     assert error_of(await simulation.get("nobody's")) == (404, "NOT_FOUND")
     simulation.api.world.add_ended("studio", IMAGE, "old", START - 40 * DAY_US, 1, START)
     assert error_of(await simulation.get("old")) == (404, "NOT_FOUND")
+
+
+async def test_a_uuid_is_found_however_its_letters_are_written(simulation: Simulation) -> None:
+    generation_id = simulation.submit().id
+    assert (await simulation.get(generation_id.upper())).json()["generation_id"] == generation_id
+    assert simulation.api.shown.of(generation_id).answers == 1
+
+
+async def test_one_path_can_be_refused_while_others_are_answered(simulation: Simulation) -> None:
+    refused, answered = simulation.submit().id, simulation.submit().id
+    simulation.api.refused = {f"generations/{refused}": MALFORMED_ID, "credits": NO_SUCH_PAGE}
+    assert error_of(await simulation.get(refused)) == (400, "INVALID_INPUT")
+    assert error_of(await simulation.client.get("/api/v1/credits", headers=KEY)) == (404, "NOT_FOUND")
+    assert (await simulation.get(answered)).status_code == 200
+    simulation.api.refused.clear()
+    assert (await simulation.get(refused)).status_code == 200
 
 
 @pytest.mark.parametrize("odd", ["a/b", "100%", "a%2Fb", "runware:101@1?x#y", "ümläut", "a b", "../credits"])

@@ -55,3 +55,16 @@ def test_that_another_reader_asks_does_not_say_that_a_dead_one_got_its_answer() 
     shown.note(body("pending", 1), 1, dead)
     shown.ask("one")
     assert not shown.of("one").surely_named
+
+
+def test_what_was_shown_to_a_reader_that_keeps_nothing_is_not_surely_known() -> None:
+    shown = ShownLog()
+    shown.note(body("pending", 1), 1, shown.ask("one"))
+    shown.forgetting(True)
+    shown.note(body("pending", 2), 2, shown.ask("one"))
+    shown.forgetting(False)
+    shown.ask("one")
+    assert not shown.of("one").surely_named
+    shown.note(body("pending", 3), 3, shown.ask("one"))
+    shown.ask("one")
+    assert shown.of("one").surely_named
