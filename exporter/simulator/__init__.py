@@ -1,5 +1,5 @@
-"""The vendor's API, simulated: seeded, reproducible, with a truth to compare the exporter against.
+"""Simulated Vivix API: seeded and reproducible, with a truth to compare the exporter against.
 
-It knows the vendor's documentation and nothing of the exporter's rules, so that agreement between the two
-means something.
+It is written from the vendor's documentation and shares no rule with the exporter, so that agreement between
+the two means something.
 """

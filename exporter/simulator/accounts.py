@@ -1,4 +1,4 @@
-"""Who the simulated vendor's customers are and what their plans allow."""
+"""Accounts of the simulated vendor and the limits of their plans."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Tier = Literal["pro", "ultimate"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a tier allows: calls per minute of every kind, and generations rendering at once."""
+    """Limits of a tier: calls per minute of every kind, and generations rendering at once."""
 
     calls_per_minute: int
     concurrent_jobs: int
@@ -22,7 +22,7 @@ PLANS: Mapping[Tier, Plan] = MappingProxyType({"pro": Plan(240, 5), "ultimate": 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedAccount:
-    """One wallet and its first key; `granted` credits are put into the wallet each cycle."""
+    """One wallet and its first key; the wallet is granted `granted` credits each cycle."""
 
     name: str
     key: str

@@ -1,4 +1,4 @@
-"""What the API says, word for word as documented: JSON bodies, error codes and response headers."""
+"""Answers of the API as documented: JSON bodies, error codes and response headers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ OUTPUT_HOST = "https://pub-364da8d08c644542b169fbc7255349e7.r2.dev"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error of the API: HTTP status, code, and what it says about the way out."""
+    """An error of the API: HTTP status, code, message and advice."""
 
     status: int
     code: str
@@ -45,18 +45,18 @@ PROVIDER_DOWN = Problem(503, "PROVIDER_DOWN", "The provider is down.", "Retry in
 
 
 def timestamp(at_us: int) -> str:
-    """Whole seconds, cut rather than rounded, as the status endpoint shows times."""
+    """Format a time as the status endpoint does: whole seconds, cut rather than rounded."""
     return datetime.fromtimestamp(at_us // MICROS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def precise_timestamp(at_us: int) -> str:
-    """Milliseconds, cut rather than rounded, as deliveries show times."""
+    """Format a time as deliveries do: milliseconds, cut rather than rounded."""
     seconds, micros = divmod(at_us, MICROS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros // 1_000:03d}Z"
 
 
 def problem_body(problem: Problem, request_id: str) -> Body:
-    """The body of an error."""
+    """Return the body of an error."""
     return {
         "error": problem.code,
         "message": problem.message,
@@ -66,7 +66,7 @@ def problem_body(problem: Problem, request_id: str) -> Body:
 
 
 def output_urls(generation: Generation) -> list[str]:
-    """Where the outputs lie. Public, and by that secret in practice."""
+    """Return the URLs of the outputs. They are public, hence secrets in practice."""
     name, suffix = quote(generation.id, safe=""), SUFFIXES[generation.model.category]
     if generation.outputs == 1:
         return [f"{OUTPUT_HOST}/{name}.{suffix}"]
@@ -78,7 +78,7 @@ def _failure_message(reason: str) -> str:
 
 
 def generation_body(generation: Generation, now_us: int) -> Body:
-    """The status endpoint's answer for a generation as it stands at `now_us`."""
+    """Return the answer of the status endpoint for a generation at `now_us`."""
     body: Body = {"generation_id": generation.id, "status": generation.status.value}
     if generation.ended_us is None:
         body["model"] = generation.model.slug
@@ -103,9 +103,9 @@ def generation_body(generation: Generation, now_us: int) -> Body:
 
 
 def delivery_body(generation: Generation) -> Body:
-    """What a webhook tells of a generation that has ended; ValueError of one that has not.
+    """Return the body of the delivery that reports an end. Raises ValueError while in flight.
 
-    Unlike the status endpoint, it names the model and the duration also of a failure, and never `created_at`.
+    Unlike the status endpoint, it names model and duration of a failure too, and never `created_at`.
     """
     if generation.ended_us is None:
         raise ValueError(f"generation {generation.id} has not ended")
@@ -127,7 +127,7 @@ def delivery_body(generation: Generation) -> Body:
 
 
 def accepted_body(generation: Generation) -> Body:
-    """The answer to a submission."""
+    """Return the answer to a submission."""
     return {
         "generation_id": generation.id,
         "status": "pending",
@@ -143,7 +143,7 @@ def _rate_limit(account: SimulatedAccount) -> Body:
 
 
 def credits_body(account: SimulatedAccount, wallet: Wallet, now_us: int) -> Body:
-    """The answer of /api/v1/credits."""
+    """Return the answer of `/api/v1/credits`."""
     return {
         "balance": wallet.balance,
         "tier": account.tier,
@@ -155,7 +155,7 @@ def credits_body(account: SimulatedAccount, wallet: Wallet, now_us: int) -> Body
 
 
 def models_body(account: SimulatedAccount, wallet: Wallet) -> Body:
-    """The answer of /api/v1/models."""
+    """Return the answer of `/api/v1/models`."""
     return {
         "tier": account.tier,
         "credits_balance": wallet.balance,
@@ -175,7 +175,7 @@ def models_body(account: SimulatedAccount, wallet: Wallet) -> Body:
 
 
 def success_headers(request_id: str, remaining: int, wallet: Wallet) -> dict[str, str]:
-    """The headers of every successful answer."""
+    """Return the headers of a successful answer."""
     return {
         "X-Request-Id": request_id,
         "X-RateLimit-Remaining": str(remaining),

@@ -1,4 +1,4 @@
-"""The simulated vendor, complete but for HTTP: its parts held together, and who may call."""
+"""The simulated vendor without HTTP: its parts together, and the admission of calls."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from exporter.simulator.world import World
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may go on; `remaining` calls are left to its key in this window."""
+    """An admitted call; `remaining` calls are left to its key in this window."""
 
     account: SimulatedAccount
     remaining: int
@@ -25,7 +25,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A call that may not."""
+    """A refused call."""
 
     problem: Problem
     retry_after_s: int | None = None
@@ -33,7 +33,7 @@ class Refused:
 
 @dataclass(slots=True)
 class SimulatedApi:
-    """A world, its clock, what goes wrong, and what was noted about callers and receivers."""
+    """A world, its clock, its faults, and the logs of calls, answers and deliveries."""
 
     world: World
     clock: Clock
@@ -44,22 +44,22 @@ class SimulatedApi:
     mishaps: Mishaps = field(default_factory=Mishaps.none)
     delivered: DeliveryLog = field(default_factory=DeliveryLog)
     endpoints: Endpoints = field(init=False)
-    """Where webhooks go: nowhere at first."""
+    """Receivers of webhooks; none at first."""
     refused: dict[str, Problem] = field(default_factory=dict)
     """Errors that replace answers, by path below `/api/v1/`: `credits`, `models`, `generations/<id>`."""
     requests: int = 0
-    """Requests to the API's endpoints so far, whatever their key."""
+    """Requests to the API so far, with or without a valid key."""
 
     def __post_init__(self) -> None:
         self.endpoints = Endpoints(self.world.accounts)
 
     def next_request_id(self) -> str:
-        """A fresh id for a request that has come in."""
+        """Return a fresh request id."""
         self.requests += 1
         return f"req_{self.requests:012x}"
 
     def admit(self, authorization: str | None, caller: Caller) -> Admitted | Refused:
-        """Count a call and say whether it may go on, by its Authorization header."""
+        """Count a call, and admit or refuse it by its Authorization header."""
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:

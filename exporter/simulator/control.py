@@ -1,6 +1,6 @@
-"""The simulator's own endpoints, under /simulator: its truth to read; faults, webhooks, keys, jobs to set.
+"""Control endpoints under `/simulator`: read the truth; set faults, mishaps, webhooks, keys; submit jobs.
 
-They are for whoever runs the simulator. No key, no rate limit and no fault applies.
+No key, no rate limit and no fault applies to them.
 """
 
 import json
@@ -24,24 +24,24 @@ from exporter.simulator.webhooks import Endpoint
 from exporter.simulator.world import InsufficientCreditsError
 
 MOST_SUBMISSIONS = 10_000
-"""The most generations that one request submits."""
+"""Maximum number of generations that one request submits."""
 
 Row = dict[str, object]
 _Key = TypeVar("_Key", bound=tuple[str, ...])
 _Named = TypeVar("_Named", bound=StrEnum)
 
 
-class AskedWronglyError(Exception):
-    """A control request that makes no sense; the text says why."""
+class InvalidControlError(Exception):
+    """An invalid control request; the text is the reason."""
 
 
 def _rows(sums: Mapping[_Key, int], *labels: str) -> list[Row]:
-    """A mapping with tuples for keys, as JSON can say it."""
+    """Return a mapping with tuple keys as rows for JSON."""
     return [{**dict(zip(labels, key, strict=True)), "value": value} for key, value in sorted(sums.items())]
 
 
 def truth_body(api: SimulatedApi) -> dict[str, object]:
-    """The truth, what is in flight and what callers did, for JSON; durations as sums in microseconds."""
+    """Return truth, generations in flight and calls, for JSON; durations are sums in microseconds."""
     now_us = api.clock.now_us()
     now, true = api.world.in_flight(now_us), truth(api.world, now_us, api.shown)
     sums = {key: sum(durations) for key, durations in true.durations_us.items()}
@@ -71,7 +71,7 @@ def truth_body(api: SimulatedApi) -> dict[str, object]:
 
 
 def _acknowledged(api: SimulatedApi) -> Row:
-    """Ended generations of which a delivery got through, by account."""
+    """Count the ended generations with an acknowledged delivery, by account."""
     acknowledged = api.delivered.acknowledged()
     return dict(Counter(one.account for one in api.world if one.id in acknowledged))
 
@@ -88,48 +88,48 @@ def _calls(api: SimulatedApi, account: str, caller: Caller) -> Row:
 
 
 def check_names(body: Mapping[str, object], known: Collection[str]) -> None:
-    """AskedWronglyError, with the nearest known one, where `body` has another name than `known` ones."""
+    """Check the names in `body`. Raises InvalidControlError, which names the nearest of `known`."""
     for name in body:
         if name not in known:
             near = get_close_matches(name, list(known), 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise AskedWronglyError(f"unknown name {name!r}: {hint}")
+            raise InvalidControlError(f"unknown name {name!r}: {hint}")
 
 
 def parse_rates(body: Mapping[str, object], known: Sequence[_Named]) -> dict[_Named, float]:
-    """Names of faults or mishaps and their probabilities, or AskedWronglyError."""
+    """Parse names of faults or mishaps and their probabilities. Raises InvalidControlError."""
     named = {one.value: one for one in known}
     check_names(body, named)
     rates: dict[_Named, float] = {}
     for name, rate in body.items():
         if isinstance(rate, bool) or not isinstance(rate, int | float):
-            raise AskedWronglyError(f"{name}: {rate!r} is not a number")
+            raise InvalidControlError(f"{name}: {rate!r} is not a number")
         rates[named[name]] = float(rate)
     return rates
 
 
 def parse_endpoints(listed: object) -> list[Endpoint]:
-    """Webhook endpoints as a list of objects with `url` and `secret`; AskedWronglyError or ValueError."""
+    """Parse a list of objects with `url` and `secret`. Raises InvalidControlError or ValueError."""
     if not isinstance(listed, list):
-        raise AskedWronglyError('endpoints: expected a list such as [{"url": "http://…", "secret": "…"}]')
+        raise InvalidControlError('endpoints: expected a list such as [{"url": "http://…", "secret": "…"}]')
     endpoints = []
     for one in listed:
         url, secret = (one.get("url"), one.get("secret")) if isinstance(one, dict) else (None, None)
         if not isinstance(url, str) or not isinstance(secret, str):
-            raise AskedWronglyError("endpoints: expected objects with url and secret, both text")
+            raise InvalidControlError("endpoints: expected objects with url and secret, both text")
         check_names(one, ("url", "secret"))
         endpoints.append(Endpoint(url, secret))
     return endpoints
 
 
 async def _object(request: Request) -> dict[str, object]:
-    """The JSON object that the request brings, or AskedWronglyError."""
+    """Read the JSON object of a request. Raises InvalidControlError."""
     try:
         body: object = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
-        raise AskedWronglyError("the body is not JSON") from error
+        raise InvalidControlError("the body is not JSON") from error
     if not isinstance(body, dict):
-        raise AskedWronglyError("the body is not a JSON object")
+        raise InvalidControlError("the body is not a JSON object")
     return body
 
 
@@ -144,7 +144,7 @@ class _Control:
         try:
             if request.method == "PUT":
                 self.api.faults.set_rates(parse_rates(await _object(request), list(Fault)))
-        except (AskedWronglyError, ValueError) as error:
+        except (InvalidControlError, ValueError) as error:
             return _wrong(error)
         return JSONResponse({fault.value: self.api.faults.rates.get(fault, 0.0) for fault in Fault})
 
@@ -152,7 +152,7 @@ class _Control:
         try:
             if request.method == "PUT":
                 self.api.mishaps.set_rates(parse_rates(await _object(request), MISHAPS))
-        except (AskedWronglyError, ValueError) as error:
+        except (InvalidControlError, ValueError) as error:
             return _wrong(error)
         return JSONResponse({kind.value: self.api.mishaps.rates.get(kind, 0.0) for kind in MISHAPS})
 
@@ -162,7 +162,7 @@ class _Control:
                 body = await _object(request)
                 check_names(body, ("account", "endpoints"))
                 self.api.endpoints.set(self._account(body), parse_endpoints(body.get("endpoints")))
-        except (AskedWronglyError, ValueError) as error:
+        except (InvalidControlError, ValueError) as error:
             return _wrong(error)
         return JSONResponse(self.api.endpoints.urls())
 
@@ -171,16 +171,16 @@ class _Control:
             body = await _object(request)
             check_names(body, ("account", "model", "count"))
             return self._submit(body)
-        except AskedWronglyError as error:
+        except InvalidControlError as error:
             return _wrong(error)
 
     def _submit(self, body: dict[str, object]) -> Response:
         account = self._account(body)
         model, count = BY_SLUG.get(str(body.get("model", MODELS[0].slug))), body.get("count", 1)
         if model is None:
-            raise AskedWronglyError(f"model: there are {', '.join(BY_SLUG)}")
+            raise InvalidControlError(f"model: there are {', '.join(BY_SLUG)}")
         if type(count) is not int or not 1 <= count <= MOST_SUBMISSIONS:
-            raise AskedWronglyError(f"count: expected a number from 1 to {MOST_SUBMISSIONS}")
+            raise InvalidControlError(f"count: expected a number from 1 to {MOST_SUBMISSIONS}")
         now_us, ids = self.api.clock.now_us(), []
         try:
             for _ in range(count):
@@ -195,16 +195,16 @@ class _Control:
             check_names(body, ("account", "key"))
             account, key = self._account(body), body.get("key")
             if not isinstance(key, str) or not key:
-                raise AskedWronglyError("key: expected the new key")
+                raise InvalidControlError("key: expected the new key")
             self.api.world.rotate_key(account, key)
-        except (AskedWronglyError, ValueError) as error:
+        except (InvalidControlError, ValueError) as error:
             return _wrong(error)
         return Response(status_code=204)
 
     def _account(self, body: dict[str, object]) -> str:
         name = body.get("account")
         if not isinstance(name, str) or name not in self.api.world.accounts:
-            raise AskedWronglyError(f"account: there are {', '.join(self.api.world.accounts)}")
+            raise InvalidControlError(f"account: there are {', '.join(self.api.world.accounts)}")
         return name
 
 
@@ -213,7 +213,7 @@ def _wrong(error: Exception) -> Response:
 
 
 def control_routes(api: SimulatedApi) -> list[Route]:
-    """The routes under /simulator."""
+    """Return the routes under `/simulator`."""
     control = _Control(api)
     return [
         Route("/simulator/truth", control.truth, methods=["GET"]),

@@ -1,7 +1,7 @@
-"""Bodies that are wrong: pure functions from a right answer to one that a client must survive.
+"""Damaged bodies: pure functions from a right answer to one that a client must survive.
 
-Damage never puts one plausible value in another's place, so a client that ignores what makes no sense ends
-up with the truth.
+Damage never replaces a value by another plausible one, so a client that ignores invalid fields arrives at
+the truth.
 """
 
 import json
@@ -19,11 +19,11 @@ HTML = (
     b"<body><h1>This Serverless Function has crashed.</h1></body></html>"
 )
 
-_STATUSES_OF_NO_USE: tuple[object, ...] = (None, 3, -1.5, True, ["completed"], {"name": "completed"}, "")
+_INVALID_STATUSES: tuple[object, ...] = (None, 3, -1.5, True, ["completed"], {"name": "completed"}, "")
 
 
 def _retyped(value: object, rng: Random) -> object:
-    """`value` as another type."""
+    """Return `value` as another type."""
     if isinstance(value, str):
         return rng.choice([7, [value], {"value": value}, True])
     if isinstance(value, bool):
@@ -36,7 +36,7 @@ def _retyped(value: object, rng: Random) -> object:
 
 
 def wrong_types(body: Body, rng: Random, ended: bool = False) -> object:
-    """`body` with some fields retyped, null, missing or new; where `ended`, with no usable status."""
+    """Return `body` with fields retyped, null, missing or new; where `ended`, without a valid status."""
     if ended:
         return _without_status(body, rng)
     damaged = dict(body)
@@ -60,21 +60,21 @@ def _without_status(body: Body, rng: Random) -> object:
         case 1:
             return {name: value for name, value in body.items() if name != "status"}
         case _:
-            return {**body, "status": rng.choice(_STATUSES_OF_NO_USE)}
+            return {**body, "status": rng.choice(_INVALID_STATUSES)}
 
 
 def undocumented_status(body: Body) -> Body:
-    """A generation in flight with a status that the documentation does not list."""
+    """Return `body` with a status that the documentation does not list."""
     return {**body, "status": UNDOCUMENTED_STATUS}
 
 
 def oversized(body: Body) -> Body:
-    """`body`, right but far too long."""
+    """Return `body` padded to an excessive size."""
     return {**body, "padding": "x" * OVERSIZED_BYTES}
 
 
 def broken_json(body: Body, rng: Random) -> bytes:
-    """Bytes that are no JSON text, or one that parsers choke on; never one that says what `body` says."""
+    """Return bytes that are not JSON, or JSON that parsers refuse; never the content of `body`."""
     text = json.dumps(body).encode()
     return rng.choice(
         [

@@ -1,4 +1,4 @@
-"""What became of deliveries: which were planned, how each attempt was answered, what got through when."""
+"""Log of deliveries: which were planned, how attempts were answered, what was acknowledged when."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from exporter.simulator.deliveries import Delivery, Kind
 
 NO_ANSWER = 0
-"""The status of an attempt that brought none."""
+"""Status of an attempt without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """The deliveries of one generation's end. `kinds` are those planned, with `Kind.LOST` for one never sent.
 
-    `attempts` counts attempts to tell the end, whatever their answer. `acknowledged_us` is when one was first
-    answered with 2xx, in Unix microseconds.
+    `attempts` counts attempts to report the end, whatever the answer. `acknowledged_us` is the time of the
+    first 2xx, in Unix microseconds.
     """
 
     kinds: tuple[Kind, ...] = ()
@@ -27,7 +27,7 @@ _NOTHING = Delivered()
 
 
 class DeliveryLog:
-    """What became of deliveries, by generation id and in sums by account."""
+    """Log of deliveries, by generation id and in sums by account."""
 
     def __init__(self) -> None:
         self.planned: Counter[tuple[str, Kind]] = Counter()
@@ -37,11 +37,11 @@ class DeliveryLog:
         self._delivered: dict[str, Delivered] = {}
 
     def of(self, generation_id: str) -> Delivered:
-        """What became of the deliveries of this generation so far."""
+        """Return the deliveries of a generation so far."""
         return self._delivered.get(generation_id, _NOTHING)
 
     def acknowledged(self) -> dict[str, int]:
-        """Ids of the generations whose end got through, each with when it first did."""
+        """Return the ids of generations with an acknowledged delivery, and when that was first."""
         return {
             generation_id: one.acknowledged_us
             for generation_id, one in self._delivered.items()
@@ -49,15 +49,15 @@ class DeliveryLog:
         }
 
     def plan(self, generation_id: str, deliveries: Sequence[Delivery]) -> None:
-        """Note what the end of a generation leads to."""
+        """Add the deliveries planned for the end of a generation."""
         self.planned.update((one.account, one.kind) for one in deliveries)
         kinds = tuple(one.kind for one in deliveries)
         self._delivered[generation_id] = replace(self.of(generation_id), kinds=kinds)
 
     def note(self, delivery: Delivery, status: int, now_us: int) -> None:
-        """Note how an attempt was answered."""
+        """Add the answer to an attempt."""
         self.statuses[delivery.account, delivery.kind, status] += 1
-        if not delivery.kind.tells_end:
+        if not delivery.kind.reports_end:
             return
         known = self.of(delivery.generation_id)
         first = succeeded(status) and known.acknowledged_us is None
@@ -69,5 +69,5 @@ class DeliveryLog:
 
 
 def succeeded(status: int) -> bool:
-    """Whether an answer with this status acknowledges a delivery."""
+    """Return whether a status acknowledges a delivery."""
     return 200 <= status < 300

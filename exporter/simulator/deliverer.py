@@ -1,4 +1,4 @@
-"""Sends what `deliveries` plans: at its time, over HTTP, again where it is not acknowledged."""
+"""Sender of planned deliveries: on time, over HTTP, again where not acknowledged."""
 
 import asyncio
 import heapq
@@ -18,11 +18,11 @@ from exporter.simulator.deliveries import Delivery, Kind
 
 ATTEMPTS = 5
 FIRST_BACKOFF_S, BACKOFF_GROWTH = 1.0, 5.0
-"""Simulated seconds from the first attempt's failure to the second attempt, and how many times as long each
-later pause is. The vendor documents no retries; this is what comparable ones do, on a shorter scale."""
+"""Simulated seconds between the first and the second attempt, and the factor for each later pause. The vendor
+documents no retries; comparable vendors retry like this, over a longer time."""
 CONCURRENCY = 20
 TIMEOUT_S = 30.0
-"""Real seconds, because how fast the receiver's machine is has nothing to do with simulated time."""
+"""Real seconds: the speed of the receiver's machine does not scale with simulated time."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,10 +37,10 @@ class _Due:
 
 
 class Deliverer:
-    """Delivers the ends of an API's generations to the endpoints that their accounts have when they end.
+    """Deliver the ends of generations to the endpoints that their accounts have at that moment.
 
-    An attempt without a 2xx is made again, at most `attempts` times altogether; forgers do not insist.
-    Attempts begin in the order in which they are due, at most `concurrency` being under way at once.
+    An attempt without a 2xx is repeated, up to `attempts` in all; forged deliveries are sent once.
+    Attempts begin in the order in which they are due, at most `concurrency` at once.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Deliverer:
         self._due: list[_Due] = []
         self._scheduled = 0
         self._sending = 0
-        self._taken_up = 0
+        self._planned = 0
         self._news = asyncio.Event()
         self._ids = Random(f"{api.world.seed}/delivery ids")
 
     @property
     def outstanding(self) -> int:
-        """Ends not taken up yet, attempts still to be made, and those under way."""
-        return len(self._api.world.ends) - self._taken_up + len(self._due) + self._sending
+        """Number of ends not planned yet, attempts to be made, and attempts under way."""
+        return len(self._api.world.ends) - self._planned + len(self._due) + self._sending
 
     async def run(self) -> None:
-        """Deliver until cancelled; what is under way then is cut off, and what is due later never sent."""
+        """Deliver until cancelled. Attempts under way are then cut off; later ones are never sent."""
         world, clock = self._api.world, self._api.clock
         world.on_submitted.append(self._news.set)
         free = asyncio.Semaphore(self._concurrency)
@@ -76,10 +76,10 @@ class Deliverer:
                 while True:
                     self._news.clear()
                     now_us = world.advance(clock.now_us())
-                    self._take_up_ends()
+                    self._plan_ends()
                     if self._due and self._due[0].at_us <= now_us:
                         await free.acquire()
-                        # Not before there is room for it: meanwhile a retry may have become due earlier.
+                        # Popped only now: while waiting, a retry may have become due earlier.
                         due = heapq.heappop(self._due)
                         self._sending += 1
                         attempt = attempts.create_task(self._make(session, due))
@@ -90,17 +90,17 @@ class Deliverer:
             world.on_submitted.remove(self._news.set)
 
     def _session(self) -> aiohttp.ClientSession:
-        # A connection for each: a kept one that the receiver just closes would fail an attempt for no reason.
+        # One connection per attempt: a kept one that the receiver is closing would fail the attempt.
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._concurrency, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
         )
 
-    def _take_up_ends(self) -> None:
+    def _plan_ends(self) -> None:
         world, log = self._api.world, self._api.delivered
-        for generation in world.ended(self._taken_up):
-            self._taken_up += 1
+        for generation in world.ended(self._planned):
+            self._planned += 1
             endpoints = self._api.endpoints.of(generation.account)
             if not endpoints:
                 continue
@@ -116,7 +116,7 @@ class Deliverer:
         self._scheduled += 1
 
     async def _until_due(self, now_us: int) -> None:
-        """Return when an attempt is due, when a generation may have ended, or on news."""
+        """Return when an attempt is due, a generation may have ended, or something was submitted."""
         ahead = [due.at_us for due in self._due[:1]]
         event_us = self._api.world.next_event_us()
         if event_us is not None:
@@ -147,7 +147,7 @@ class Deliverer:
     async def _post(
         self, session: aiohttp.ClientSession, delivery: Delivery, endpoint: webhooks.Endpoint
     ) -> int:
-        """The status of the answer, or NO_ANSWER."""
+        """Send one attempt. Returns the status of the answer, or NO_ANSWER."""
         delivery_id = str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
         headers = webhooks.headers(delivery.event, delivery_id, delivery.signature(endpoint.secret))
         try:
@@ -156,7 +156,7 @@ class Deliverer:
             ) as answer:
                 return answer.status
         except (aiohttp.ClientError, OSError, UnicodeError):
-            # UnicodeError is what looking up a name says of one that no machine can have.
+            # UnicodeError is raised for a host name that is not valid in DNS.
             return NO_ANSWER
 
 
@@ -167,7 +167,7 @@ async def delivering(
     concurrency: int = CONCURRENCY,
     timeout_s: float = TIMEOUT_S,
 ) -> AsyncIterator[Deliverer]:
-    """Deliver while the context lasts. A deliverer that fails ends the context, with an ExceptionGroup."""
+    """Deliver while the context lasts. A failing deliverer ends the context with an ExceptionGroup."""
     deliverer = Deliverer(api, attempts, concurrency, timeout_s)
     async with asyncio.TaskGroup() as beside:
         running = beside.create_task(deliverer.run(), name="simulator-deliverer")

@@ -1,7 +1,4 @@
-"""Which deliveries the end of a generation leads to, and what goes wrong with them: seeded, and timeless.
-
-It only decides; sending is the deliverer's.
-"""
+"""Plan of the deliveries of a generation's end, mishaps included: seeded, without I/O or clock."""
 
 import json
 import uuid
@@ -18,41 +15,41 @@ from exporter.simulator.webhooks import signature
 
 
 class Kind(StrEnum):
-    """What a delivery is to its receiver."""
+    """Kind of a delivery, as its receiver meets it."""
 
     GENUINE = "genuine"
-    """Right and on time."""
+    """Correct and on time."""
     LATE = "late"
-    """Right, and long after the end."""
+    """Correct, long after the end."""
     OVERTAKEN = "overtaken"
-    """Right, and after some of later ends."""
+    """Correct, after deliveries of later ends."""
     DOUBLED = "doubled"
-    """A right one once more."""
+    """A correct one, repeated."""
     UNKNOWN_EVENT = "unknown_event"
-    """Rightly signed, about something that is no end and not documented."""
+    """Correctly signed, with an event that is not documented and not an end."""
     FORGED = "forged"
-    """Not the vendor's: wrongly signed or not at all."""
+    """Not from the vendor: wrongly signed or unsigned."""
     LOST = "lost"
     """Never sent."""
 
     @property
-    def tells_end(self) -> bool:
-        """Whether it is the vendor's word that a generation has ended."""
-        return self in _TELL_END
+    def reports_end(self) -> bool:
+        """Whether it genuinely reports the end of a generation."""
+        return self in _REPORT_END
 
 
-_TELL_END = (Kind.GENUINE, Kind.LATE, Kind.OVERTAKEN, Kind.DOUBLED)
+_REPORT_END = (Kind.GENUINE, Kind.LATE, Kind.OVERTAKEN, Kind.DOUBLED)
 _INSTEAD = (Kind.LOST, Kind.LATE, Kind.OVERTAKEN)
 
 MISHAPS = tuple(kind for kind in Kind if kind is not Kind.GENUINE)
-"""What can befall deliveries: instead of the genuine one (lost, late, overtaken), or besides."""
+"""Mishaps of deliveries: instead of the genuine one (lost, late, overtaken), or besides it."""
 
 
 class Forgery(StrEnum):
-    """How a forged delivery fails to be the vendor's."""
+    """Kind of forgery."""
 
     OTHER_BODY = "other_body"
-    """With the signature of the genuine body."""
+    """Signed for another body, the genuine one."""
     OTHER_SIGNER = "other_signer"
     UNSIGNED = "unsigned"
 
@@ -61,7 +58,7 @@ class Forgery(StrEnum):
 class Delivery:
     """One delivery to each of an account's endpoints; `due_us` in Unix microseconds.
 
-    `genuine` is the body that the vendor's own delivery of this end has.
+    `genuine` is the body of the genuine delivery of this end.
     """
 
     kind: Kind
@@ -74,7 +71,7 @@ class Delivery:
     forgery: Forgery | None = None
 
     def signature(self, secret: str) -> str | None:
-        """Its signature for an endpoint with this secret, None where it bears none."""
+        """Return its signature for an endpoint with this secret, or None where it is unsigned."""
         match self.forgery:
             case Forgery.UNSIGNED:
                 return None
@@ -88,9 +85,9 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How long after the end deliveries are due: ranges in simulated seconds.
+    """Delays of deliveries after the end: ranges in simulated seconds.
 
-    `doubled_s` counts from when the first is due; half of the doubled ones come at that very moment.
+    `doubled_s` counts from the first delivery; half of the repeats are due at that very moment.
     """
 
     genuine_s: tuple[float, float] = (0.02, 0.2)
@@ -111,7 +108,7 @@ _EVERYTHING: Mapping[Kind, float] = {
 
 
 def check_rates(rates: Mapping[Kind, float]) -> None:
-    """ValueError where the rates are no probabilities, or exclude one another and are more than certain."""
+    """Raise ValueError unless rates are probabilities and exclusive ones add up to at most 1."""
     for kind, rate in rates.items():
         if kind not in MISHAPS:
             raise ValueError(f"{kind}: what is left of the mishaps has no rate of its own")
@@ -122,10 +119,10 @@ def check_rates(rates: Mapping[Kind, float]) -> None:
 
 
 class Mishaps:
-    """Decides what befalls the deliveries of each generation.
+    """Plan the deliveries of each generation.
 
-    Only those that `befalls` holds of are lost, late, overtaken or doubled; it is asked when one has ended.
-    Forged ones and unknown events come whoever it is: they must not matter.
+    Only generations for which `befalls` returns true are lost, late, overtaken or doubled; it is called at
+    the end. Forged deliveries and unknown events come for every generation: they must not matter.
     """
 
     def __init__(
@@ -143,29 +140,29 @@ class Mishaps:
 
     @classmethod
     def none(cls) -> "Mishaps":
-        """Every end is delivered once, on time."""
+        """Deliver every end once, on time."""
         return cls()
 
     @classmethod
     def everything(cls, seed: int) -> "Mishaps":
-        """Every mishap now and then."""
+        """Let every mishap happen now and then."""
         return cls(seed, _EVERYTHING)
 
     @property
     def rates(self) -> dict[Kind, float]:
-        """The probability of each mishap, per generation."""
+        """Probability of each mishap, per generation."""
         return dict(self._rates)
 
     def set_rates(self, rates: Mapping[Kind, float]) -> None:
-        """Replace all probabilities, for generations that end from now on. ValueError as above."""
+        """Replace all probabilities, for generations that end from now on. Raises ValueError."""
         check_rates(rates)
         self._rates = dict(rates)
 
     def plan(self, generation: Generation) -> list[Delivery]:
-        """The deliveries of a generation that has ended; ValueError of one that has not.
+        """Return the deliveries of a generation that has ended. Raises ValueError while in flight.
 
-        First the genuine one or what comes instead, be it one that is lost and never to be sent; then those
-        besides. Everything is drawn whatever is needed, so that one rate does not shift another's draws.
+        First the genuine one or its replacement (a lost one is listed, and never sent); then the others.
+        Everything is drawn whatever is needed, so that one rate does not shift another's draws.
         """
         rng, delays = Random(f"{self.seed}/deliveries/{generation.id}"), self.delays
         genuine = _genuine(generation)
@@ -200,14 +197,14 @@ class Mishaps:
 
 
 def _genuine(generation: Generation) -> Delivery:
-    """The right delivery, due at the very end."""
+    """Return the correct delivery, due at the end itself."""
     body = _encode(answers.delivery_body(generation))
     event, ended_us = f"generation.{generation.status.value}", generation.ended_us or 0
     return Delivery(Kind.GENUINE, generation.account, generation.id, ended_us, event, body, body)
 
 
 def _forged(genuine: Delivery, generation: Generation, after_us: int, rng: Random) -> Delivery:
-    """One that would show in the sums, about this generation or about one that there never was."""
+    """Return one that would distort the sums, about this generation or about an invented one."""
     body: Body = {**answers.delivery_body(generation), "credits_charged": 1_000_000, "duration_ms": 1}
     nobody = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     if rng.random() < 0.5:

@@ -1,6 +1,6 @@
-"""What goes wrong with reads, when: by probability, by span of time, or on demand; seeded.
+"""Choice of the fault that strikes a read: by probability, by span of time, or on demand; seeded.
 
-It only decides. What a fault looks like on the wire is said in `damage` and `wire`.
+`damage` and `wire` define what each fault is on the wire.
 """
 
 from collections import Counter, deque
@@ -13,12 +13,12 @@ from exporter.clock import MICROS
 
 
 class Fault(StrEnum):
-    """Everything that can go wrong with a read."""
+    """Faults of reads."""
 
     LATENCY = "latency"
-    """The answer is right and comes late."""
+    """The answer is correct and late."""
     HANG = "hang"
-    """No answer until the client leaves."""
+    """No answer until the client disconnects."""
     SERVER_ERROR = "server_error"
     """500, 502 or 503; sometimes a page of HTML."""
     RESET = "reset"
@@ -30,21 +30,21 @@ class Fault(StrEnum):
     WRONG_TYPES = "wrong_types"
     """200 with fields retyped, null, missing or new. Ended generations lose their status, nothing else."""
     UNDOCUMENTED_STATUS = "undocumented_status"
-    """A generation in flight is said to be `moderating`."""
+    """The status of a generation in flight is `moderating`."""
     OVERSIZED = "oversized"
     """A body of more than 1 MiB."""
     REDIRECT = "redirect"
     """302 to elsewhere."""
     NOT_FOUND_YET = "not_found_yet"
-    """A new generation is unknown for some seconds. Its rate is per generation, not per read."""
+    """A new generation is unknown for some seconds. The rate is per generation, not per read."""
     KEY_INVALID = "key_invalid"
-    """A spell of 401 for every read of the account. Its rate is that of a spell's beginning."""
+    """A spell of 401 for every read of the account. The rate is that of the beginning of a spell."""
     TOO_MANY_REQUESTS = "too_many_requests"
-    """A spell of 429 with Retry-After for every read of the account. Its rate is as above."""
+    """A spell of 429 with Retry-After for every read of the account. The rate is as above."""
 
 
 SPELLS = (Fault.KEY_INVALID, Fault.TOO_MANY_REQUESTS)
-"""Faults that begin and then hold for the whole account."""
+"""Faults that last for a while and strike the whole account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class Span:
     account: str | None = None
 
     def covers(self, account: str, now_us: int) -> bool:
-        """Whether a read of `account` at `now_us` falls into it."""
+        """Return whether a read of `account` at `now_us` falls into it."""
         return self.from_us <= now_us < self.until_us and self.account in (None, account)
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How bad the graded faults are: ranges in simulated seconds."""
+    """Durations of faults: ranges in simulated seconds."""
 
     latency_s: tuple[float, float] = (0.5, 5.0)
     key_invalid_s: tuple[float, float] = (5.0, 20.0)
@@ -75,7 +75,7 @@ class Extent:
 class Strike:
     """A fault that strikes one read. `seconds` is the delay of latency, or what is left of a spell.
 
-    `rng` is for drawing what the fault looks like.
+    `rng` draws the details of the fault.
     """
 
     fault: Fault
@@ -101,7 +101,7 @@ _EVERYTHING: Mapping[Fault, float] = {
 
 
 def check_rates(rates: Mapping[Fault, float]) -> None:
-    """ValueError where the rates are no probabilities, or together more than certain."""
+    """Raise ValueError unless rates are probabilities that add up to at most 1."""
     for fault, rate in rates.items():
         if not 0 <= rate <= 1:
             raise ValueError(f"{fault}: {rate} is not a probability between 0 and 1")
@@ -110,9 +110,9 @@ def check_rates(rates: Mapping[Fault, float]) -> None:
 
 
 class Faults:
-    """Decides for each read which fault strikes it, if any: spans first, then what is due, then chance.
+    """Choose the fault that strikes each read, if any: spans first, then what is due, then chance.
 
-    Each account has its own random sequence, so that accounts do not disturb one another's.
+    Each account has a random sequence of its own.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Faults:
         self.seed = seed
         self.extent = extent or Extent()
         self.struck: Counter[tuple[str, Fault]] = Counter()
-        """How often each fault struck, by (account, fault)."""
+        """Number of strikes, by (account, fault)."""
         self._rates: dict[Fault, float] = {}
         self._spans: list[Span] = []
         self._due: deque[tuple[Fault, str | None]] = deque()
@@ -133,40 +133,40 @@ class Faults:
 
     @classmethod
     def none(cls) -> "Faults":
-        """Nothing goes wrong."""
+        """Let nothing go wrong."""
         return cls()
 
     @classmethod
     def everything(cls, seed: int) -> "Faults":
-        """Every fault now and then; about a quarter of the reads are struck."""
+        """Let every fault happen now and then; about a quarter of the reads are struck."""
         return cls(seed, _EVERYTHING)
 
     @property
     def rates(self) -> dict[Fault, float]:
-        """The probability of each fault, per read if not said otherwise."""
+        """Probability of each fault, per read unless documented otherwise."""
         return dict(self._rates)
 
     def set_rates(self, rates: Mapping[Fault, float]) -> None:
-        """Replace all probabilities; faults not named no longer happen by chance. ValueError as above."""
+        """Replace all probabilities; a fault that is not named has none. Raises ValueError."""
         check_rates(rates)
         self._rates = dict(rates)
 
     def schedule(self, fault: Fault, from_us: int, until_us: int, account: str | None = None) -> None:
-        """Let `fault` strike every read in a span of time; NOT_FOUND_YET strikes whatever the age."""
+        """Let `fault` strike every read in a span of time; NOT_FOUND_YET at any age."""
         self._spans.append(Span(fault, from_us, until_us, account))
 
     def strike_next(self, fault: Fault, times: int = 1, account: str | None = None) -> None:
-        """Let `fault` strike the next reads, of one account or of whichever comes first."""
+        """Let `fault` strike the next reads, of one account or of any."""
         self._due.extend((fault, account) for _ in range(times))
 
     def clear(self) -> None:
-        """End every span and spell, and forget what is due and every rate."""
+        """End all spans and spells, and remove all rates and faults that are due."""
         self._spans.clear()
         self._due.clear()
         self._rates = {}
 
     def strike(self, account: str, now_us: int) -> Strike | None:
-        """What strikes this read."""
+        """Return the fault that strikes this read, or None."""
         if not (self._rates or self._spans or self._due):
             return None
         rng = self._rngs.get(account)
@@ -189,7 +189,7 @@ class Faults:
         return strike
 
     def hides(self, account: str, generation_id: str, created_us: int, now_us: int) -> bool:
-        """Whether a generation is still unknown to reads, as its own chance will have it."""
+        """Return whether a new generation is still unknown to reads."""
         rate = self._rates.get(Fault.NOT_FOUND_YET, 0.0)
         age_us, (shortest_s, longest_s) = now_us - created_us, self.extent.not_found_yet_s
         if rate == 0 or age_us >= longest_s * MICROS:

@@ -1,4 +1,4 @@
-"""What becomes of one simulated generation: drawn from its own generator, so that no timing changes it."""
+"""One simulated generation; its fate is drawn from a generator of its own, independent of timing."""
 
 import re
 import uuid
@@ -8,7 +8,6 @@ from random import Random
 from exporter.clock import MICROS
 from exporter.domain.values import Status
 from exporter.simulator.models import SimulatedModel
-
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
@@ -20,7 +19,7 @@ def canonical_id(written: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What will happen, decided at submission. `reason` is None where it will complete.
+    """Outcome, decided at submission. `reason` is None where it will complete.
 
     `pickup_us` is how long the vendor needs to pick it up even with a free job slot; `rendering_us` how long
     it then holds the slot; `credits_used` what is charged if it completes, out of `credits_estimate`.
@@ -35,7 +34,7 @@ class Fate:
 
 
 def draw_fate(rng: Random, model: SimulatedModel, outputs: int, failure_ratio: float, pickup_us: int) -> Fate:
-    """The fate of the generation that `rng` was seeded for; it is picked up within `pickup_us`.
+    """Draw the fate of the generation that `rng` was seeded for; it is picked up within `pickup_us`.
 
     Everything is drawn whatever is needed, so that one parameter does not shift the draws of another.
     """
@@ -44,7 +43,7 @@ def draw_fate(rng: Random, model: SimulatedModel, outputs: int, failure_ratio: f
     rendering_us = model.draw_rendering_us(rng)
     reason = model.draw_reason(rng)
     estimate = sum(rng.randint(model.credits_min, model.credits_max) for _ in range(outputs))
-    # Half are billed as estimated, half below: an exporter that counted the estimate would be found out.
+    # Half are billed as estimated, half below, so that an exporter that counts estimates is detected.
     used = estimate if rng.random() < 0.5 else rng.randint(model.credits_min * outputs, estimate)
     if failing >= failure_ratio:
         return Fate(drawn_id, round(pickup * pickup_us), rendering_us, None, estimate, used)
@@ -55,10 +54,10 @@ def draw_fate(rng: Random, model: SimulatedModel, outputs: int, failure_ratio: f
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation as the vendor knows it; times in Unix microseconds, None until they have come.
+    """One generation as the vendor stores it; times in Unix microseconds, None until they have come.
 
     `number` counts the account's submissions from 0, and is None for one added as already ended.
-    `added_us` is when it came into this world: later than `created_us` for one added as already ended.
+    `added_us` is when it was added: later than `created_us` for one added as already ended.
     """
 
     account: str
@@ -85,10 +84,10 @@ class Generation:
 
     @property
     def duration_ms(self) -> int:
-        """Creation to end, queueing included, as the API rounds it; 0 while in flight."""
+        """Time from creation to end, queueing included, rounded as by the API; 0 while in flight."""
         return 0 if self.ended_us is None else (self.ended_us - self.created_us) // 1_000
 
     @property
     def shown_duration_s(self) -> int:
-        """`completed_at - created_at` of the status endpoint, which cuts both to whole seconds."""
+        """`completed_at - created_at` of the status endpoint, both cut to whole seconds."""
         return 0 if self.ended_us is None else self.ended_us // MICROS - self.created_us // MICROS

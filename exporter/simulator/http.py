@@ -1,4 +1,4 @@
-"""The simulated API's endpoints: from a request to the answer, or to what goes wrong with it."""
+"""HTTP endpoints of the simulated API, faults included."""
 
 import json
 import math
@@ -23,13 +23,13 @@ from exporter.simulator.ratelimit import Caller
 from exporter.simulator.world import InsufficientCreditsError
 
 REDIRECT_TARGET = "/maintenance"
-"""Where redirects lead: to a page that is none, 404."""
+"""Target of redirects; it answers 404."""
 
 _JSON = "application/json"
 
 
 class ProblemError(Exception):
-    """A call ends with an error of the API."""
+    """An error of the API, raised to end a call."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.code)
@@ -37,7 +37,7 @@ class ProblemError(Exception):
 
 
 class _Noted(Response):
-    """An answer that is noted once it has gone out to a client that was still there."""
+    """An answer that is noted once it was sent to a client that was still connected."""
 
     def __init__(self, content: bytes, headers: dict[str, str], note: Callable[[], None]) -> None:
         super().__init__(content, headers=headers, media_type=_JSON)
@@ -71,7 +71,7 @@ class _Reads:
     async def generation(self, request: Request) -> Response:
         generation_id = canonical_id(request.path_params["id"])
 
-        def look(account: SimulatedAccount, now_us: int) -> Body:
+        def read(account: SimulatedAccount, now_us: int) -> Body:
             found = self.api.world.find(generation_id, now_us)
             if found is None:
                 raise ProblemError(answers.NOT_FOUND)
@@ -81,25 +81,25 @@ class _Reads:
                 raise ProblemError(answers.NOT_FOUND)
             return answers.generation_body(found, now_us)
 
-        return await self._answer(request, f"generations/{generation_id}", look, generation_id)
+        return await self._answer(request, f"generations/{generation_id}", read, generation_id)
 
     async def credits(self, request: Request) -> Response:
-        def look(account: SimulatedAccount, now_us: int) -> Body:
+        def read(account: SimulatedAccount, now_us: int) -> Body:
             return answers.credits_body(account, self.api.world.wallet(account.name, now_us), now_us)
 
-        return await self._answer(request, "credits", look)
+        return await self._answer(request, "credits", read)
 
     async def models(self, request: Request) -> Response:
-        def look(account: SimulatedAccount, now_us: int) -> Body:
+        def read(account: SimulatedAccount, now_us: int) -> Body:
             return answers.models_body(account, self.api.world.wallet(account.name, now_us))
 
-        return await self._answer(request, "models", look)
+        return await self._answer(request, "models", read)
 
     async def _answer(
         self,
         request: Request,
         path: str,
-        look: Callable[[SimulatedAccount, int], Body],
+        read: Callable[[SimulatedAccount, int], Body],
         generation_id: str | None = None,
     ) -> Response:
         api = self.api
@@ -119,7 +119,7 @@ class _Reads:
         try:
             if (problem := api.refused.get(path)) is not None:
                 raise ProblemError(problem)
-            body = look(account, now_us)
+            body = read(account, now_us)
         except ProblemError as error:
             return _problem(error.problem, request_id)
         wallet = api.world.wallet(account.name, now_us)
@@ -133,7 +133,7 @@ class _Reads:
     def _instead(
         self, strike: Strike, account: SimulatedAccount, request_id: str, generation_id: str | None
     ) -> Response | None:
-        """What is served without looking anything up, if the fault is such a one."""
+        """Return the answer of a fault that needs no lookup, or None."""
         match strike.fault:
             case Fault.KEY_INVALID:
                 self.api.calls.locked_out[account.name] += 1
@@ -162,14 +162,14 @@ class _Reads:
     def _spoilt(
         self, strike: Strike, body: Body, headers: dict[str, str], generation_id: str | None
     ) -> Response | None:
-        """What is served of a right answer, or None where the fault does not apply to it."""
+        """Return the damaged form of a right answer, or None where the fault does not apply."""
         if strike.fault is Fault.TRUNCATED:
             return wire.Truncated(_encode(body), headers=headers, media_type=_JSON)
         if strike.fault is Fault.BROKEN_JSON:
             return Response(damage.broken_json(body, strike.rng), headers=headers, media_type=_JSON)
         ended = "completed_at" in body
         if generation_id is not None and not ended:
-            # Who learns the model from damaged answers alone depends on the reader; the truth must not.
+            # A reader may or may not take the model from a damaged answer; the truth must not depend on that.
             if not self.api.shown.of(generation_id).model:
                 body = {name: value for name, value in body.items() if name != "model"}
             self.api.shown.note_damaged(generation_id)
@@ -186,7 +186,7 @@ class _Reads:
 
 
 class _Submits:
-    """The endpoint that the application calls. No faults here: the workload has to go on."""
+    """The endpoint that the application calls. No faults: the workload has to go on."""
 
     def __init__(self, api: SimulatedApi) -> None:
         self.api = api
@@ -215,7 +215,7 @@ class _Submits:
 
 
 def _asked_for(content: bytes) -> tuple[SimulatedModel, int]:
-    """Which model and how many results the body of a submission asks for."""
+    """Parse model and number of results of a submission. Raises ProblemError."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -232,7 +232,7 @@ def _asked_for(content: bytes) -> tuple[SimulatedModel, int]:
 
 
 def create_app(api: SimulatedApi) -> Starlette:
-    """The simulated API as an ASGI application, with the simulator's own endpoints beside it."""
+    """Return the simulated API as an ASGI application, with the control endpoints beside it."""
     reads, submits = _Reads(api), _Submits(api)
 
     async def no_such_page(_request: Request, error: Exception) -> Response:

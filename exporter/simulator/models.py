@@ -1,4 +1,4 @@
-"""Which models the simulated vendor offers, how long they take, what they cost and how they fail."""
+"""Models of the simulated vendor: durations, prices and reasons of failures."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from exporter.clock import MICROS
 
 
 class Category(StrEnum):
-    """What a model makes."""
+    """Kind of output."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -32,7 +32,7 @@ FAILURE_MESSAGES: Mapping[str, str] = MappingProxyType(
         "INVALID_INPUT": "The provider refused an input parameter.",
     }
 )
-"""Reasons that a generation fails for, with the message the API shows beside each."""
+"""Reasons of failures, with the API's message for each."""
 
 FailureWeights = tuple[tuple[str, float], ...]
 
@@ -72,16 +72,16 @@ class SimulatedModel:
 
     @property
     def most_results(self) -> int:
-        """The largest `number_results`; several are documented for image models only."""
+        """Maximum `number_results`; several are documented for image models only."""
         return 4 if self.category is Category.IMAGE else 1
 
     def draw_rendering_us(self, rng: Random) -> int:
-        """How long rendering takes, in microseconds."""
+        """Draw the duration of rendering, in microseconds."""
         seconds = rng.lognormvariate(math.log(self.median_s), self.sigma)
         return round(min(max(seconds, self.shortest_s), self.longest_s) * MICROS)
 
     def draw_reason(self, rng: Random) -> str:
-        """Why a failing generation fails."""
+        """Draw the reason of a failure."""
         reasons, weights = zip(*self.failure_weights, strict=True)
         return str(rng.choices(reasons, weights)[0])
 

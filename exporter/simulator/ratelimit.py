@@ -1,4 +1,4 @@
-"""Who called when, and whether the plan allowed it. Times are monotonic simulated microseconds."""
+"""Rate limit and log of calls. Times are monotonic simulated microseconds."""
 
 from array import array
 from collections import Counter
@@ -11,7 +11,7 @@ WINDOW_US = 60 * MICROS
 
 
 class Caller(StrEnum):
-    """What kind of call it was: reads are the exporter's, submits the application's."""
+    """Kind of call: reads are the exporter's, submits the application's."""
 
     READ = "read"
     SUBMIT = "submit"
@@ -19,7 +19,7 @@ class Caller(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether a call is within the limit; `retry_after_s` is None where it is, else whole seconds to wait."""
+    """Outcome of a call; `retry_after_s` is None within the limit, else whole seconds to wait."""
 
     remaining: int
     retry_after_s: int | None
@@ -32,7 +32,7 @@ class RateLimit:
         self._windows: dict[str, tuple[int, int]] = {}
 
     def admit(self, key: str, calls_per_minute: int, at_us: int) -> Admission:
-        """Count a call."""
+        """Count a call, and return whether it is within the limit."""
         window, calls = at_us // WINDOW_US, 0
         if key in self._windows and self._windows[key][0] == window:
             calls = self._windows[key][1]
@@ -44,33 +44,33 @@ class RateLimit:
 
 
 class CallLog:
-    """Every call with a valid key: its arrival, and how many were refused with 429 and why."""
+    """Log of calls with a valid key, and of refusals by reason."""
 
     def __init__(self) -> None:
         self.limited: Counter[tuple[str, Caller]] = Counter()
-        """429 for calls beyond the plan, which the callers brought about, by (account, caller)."""
+        """429 for calls beyond the plan, by (account, caller)."""
         self.spurious: Counter[tuple[str, Caller]] = Counter()
-        """429 that a fault served, which nobody brought about, by (account, caller)."""
+        """429 served by a fault, by (account, caller)."""
         self.locked_out: Counter[str] = Counter()
-        """401 answers, whatever their cause, by account, or by "" where the key says nothing about it."""
+        """401 answers by account, or by "" where the key belongs to none."""
         self._arrivals: dict[tuple[str, Caller], array[int]] = {}
 
     def add(self, account: str, caller: Caller, at_us: int) -> None:
-        """Note an arrival; calls come in the order of their times."""
+        """Add an arrival; calls are added in the order of their times."""
         self._arrivals.setdefault((account, caller), array("q")).append(at_us)
 
     def arrivals_us(self, account: str, caller: Caller) -> list[int]:
-        """When calls of this kind arrived, in order."""
+        """Return the arrivals of calls of this kind, in order."""
         return list(self._arrivals.get((account, caller), ()))
 
     def calls(self, account: str, caller: Caller) -> int:
-        """How many calls of this kind there were."""
+        """Return the number of calls of this kind."""
         return len(self._arrivals.get((account, caller), ()))
 
     def max_calls_in_any_window(
         self, account: str, caller: Caller | None = Caller.READ, window_s: float = 60
     ) -> int:
-        """The most calls in any span of `window_s` seconds, wherever it begins; None is every caller."""
+        """Return the maximum number of calls in any span of `window_s` seconds; None is every caller."""
         callers = list(Caller) if caller is None else [caller]
         arrivals = sorted(at_us for one in callers for at_us in self.arrivals_us(account, one))
         span_us = round(window_s * MICROS)

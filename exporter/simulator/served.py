@@ -1,4 +1,4 @@
-"""What readers were really shown of each generation: the truth can only ask for what could be known."""
+"""Log of what readers were shown of each generation: the truth expects no more than that."""
 
 from dataclasses import dataclass, replace
 
@@ -8,12 +8,12 @@ from exporter.simulator.answers import Body
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What was shown of one generation by undamaged answers that reached their reader.
+    """What undamaged answers that reached their reader showed of one generation.
 
-    `processing_elapsed_ms` is the `elapsed_ms` of the first answer that said processing. `doubtful` says that
-    a damaged answer went out before it, which a lenient reader may have understood. `ended_us` is when the
-    end was first shown, in Unix microseconds. `named_to` is the reader to whom an answer last named the
-    model, and `surely_named` that this reader then asked again, so that it did get that answer.
+    `processing_elapsed_ms` is the `elapsed_ms` of the first answer with status processing. `doubtful` is true
+    where a damaged answer was sent before it, which a lenient reader may have understood. `ended_us` is when
+    the end was first shown, in Unix microseconds. `named_to` is the last reader to which an answer named the
+    model; `surely_named` is true once that reader has polled again, hence had received that answer.
     """
 
     pending: bool = False
@@ -30,8 +30,8 @@ _NOTHING = Shown()
 
 
 class ShownLog:
-    """What was shown, by generation id. Readers are numbered: an answer that left here may never have been
-    read by one that was killed."""
+    """What was shown, by generation id. Readers are numbered: one that was killed may not have read its last
+    answers."""
 
     def __init__(self) -> None:
         self._shown: dict[str, Shown] = {}
@@ -43,23 +43,23 @@ class ShownLog:
         self._reader += 1
 
     def forgetting(self, forgetful: bool) -> None:
-        """Note whether readers may fail to keep what they are shown from now on, say because a disk is full."""
+        """Start a new reader; a `forgetful` one may fail to store what it is shown, say for a full disk."""
         self._forgetful = forgetful
         self._reader += 1
 
     def ask(self, generation_id: str) -> int:
-        """The present reader, whose number this returns, asks about a generation."""
+        """Note that the present reader polls a generation. Returns the number of the reader."""
         shown = self.of(generation_id)
         if shown.named_to == self._reader and not shown.surely_named and not self._forgetful:
             self._shown[generation_id] = replace(shown, surely_named=True)
         return self._reader
 
     def of(self, generation_id: str) -> Shown:
-        """What was shown of this generation so far."""
+        """Return what was shown of a generation so far."""
         return self._shown.get(generation_id, _NOTHING)
 
     def note(self, body: Body, now_us: int, reader: int) -> None:
-        """An undamaged answer of the status endpoint reached its reader, as far as can be seen from here."""
+        """Note that an undamaged answer was sent to a reader that was still connected."""
         generation_id = str(body["generation_id"])
         shown = self.of(generation_id)
         named = "model" in body and not shown.surely_named
@@ -81,7 +81,7 @@ class ShownLog:
         )
 
     def note_damaged(self, generation_id: str) -> None:
-        """A damaged answer about a generation in flight went out."""
+        """Note that a damaged answer about a generation in flight was sent."""
         shown = self.of(generation_id)
         if shown.processing_elapsed_ms is None:
             self._shown[generation_id] = replace(shown, doubtful=True)

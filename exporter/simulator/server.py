@@ -1,4 +1,4 @@
-"""The simulator on a socket: uvicorn inside this process and event loop."""
+"""HTTP server of the simulator: uvicorn inside this process and event loop."""
 
 import asyncio
 import socket
@@ -17,20 +17,20 @@ from exporter.simulator.wire import EXTENSION
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens."""
+    """Address of a server."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """Base URL, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's protocol, which hands its transport to the application."""
+    """uvicorn's protocol, which passes its transport to the application."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,8 +47,8 @@ class _Protocol(H11Protocol):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Naming the protocol makes asyncio set TCP_NODELAY; socket.create_server does not name it, and every
-    # answer then waits 40 ms for the client's delayed acknowledgement.
+    # With the protocol named, asyncio sets TCP_NODELAY. socket.create_server does not name it; every answer
+    # would wait 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,9 +62,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Address]:
-    """Serve `app` while the context lasts; port 0 takes a free one. ListenError where that cannot be.
+    """Serve `app` while the context lasts; port 0 takes a free one. Raises ListenError.
 
-    Leaves signal handlers and logging alone. Connections still open at the end are cut.
+    Signal handlers and logging are left alone. Connections still open at the end are aborted.
     """
     listener = _listen(host, port)
     bound = listener.getsockname()
@@ -80,7 +80,7 @@ async def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIt
     config.load()
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
-    # Its parts rather than Server.serve, which would take the process's signals for itself.
+    # Not Server.serve: it would install signal handlers.
     await server.startup(sockets=[listener])
     ticks = asyncio.create_task(server.main_loop(), name="simulator-server")
     try:

@@ -1,4 +1,4 @@
-"""What an observer's durable sums must come to once it has seen every end: computed from the world alone."""
+"""Durable sums that an observer must arrive at once it has seen every end, computed from the world alone."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -18,12 +18,12 @@ ByStatus = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Sums over the ended generations that could be looked up when they were added.
+    """Sums over the ended generations that could be read when they were added.
 
-    Credits are whole credits. `durations_us` holds each generation's duration, sorted, in microseconds: of
-    failed ones polled the difference of the two shown times, of all others `duration_ms`. `queue_us` holds
-    the ages shown by first answers that said processing, sorted, without the `doubtful_queues` generations
-    of which a damaged answer went out before. `in_flight` counts generations that have not ended, `expired`
+    Credits are whole credits. `durations_us` holds each generation's duration, sorted, in microseconds: for
+    failures that were polled the difference of the two shown times, for all others `duration_ms`. `queue_us`
+    holds the ages in first answers with status processing, sorted, without the `doubtful_queues` generations
+    of which a damaged answer was sent before. `in_flight` counts generations that have not ended, `expired`
     those that were beyond the retention from the start, by account.
     """
 
@@ -39,7 +39,7 @@ class Truth:
 
 
 def duration_us(generation: Generation, by_webhook: bool) -> int:
-    """The duration as it can be known, by a webhook or else by the status endpoint."""
+    """Return the duration as reported by a webhook, or else by the status endpoint."""
     if by_webhook or generation.fate.reason is None:
         return generation.duration_ms * 1_000
     return generation.shown_duration_s * MICROS
@@ -53,13 +53,13 @@ def truth(
     unnamed: Collection[str] = (),
     by_webhook: Collection[str] = (),
 ) -> Truth:
-    """The truth at `now_us`, about the generations `ids` or all.
+    """Return the truth at `now_us`, about the generations `ids` or all.
 
-    A failed generation's answer names no model. With `shown`, one of which no answer with a model ever
-    reached a reader counts under `unknown`; without, the model is what it really was. `queue_us` is empty
-    without `shown`. `unnamed` are failed ones whose model may not have reached a reader that was killed: they
-    count under `unknown` where `shown` leaves that open. Of the ids `by_webhook` a delivery told the end
-    first: it names the model and the duration also of failures.
+    The answer about a failure names no model. With `shown`, a failure whose model no answer ever showed
+    counts under `unknown`; without, under its real model. `queue_us` is empty without `shown`. `unnamed` are
+    failures whose model may not have reached a reader that was killed: they count under `unknown` where
+    `shown` leaves that open. The ends of `by_webhook` were first reported by a delivery, which names model
+    and duration of failures too.
     """
     world.advance(now_us)
     ended: Counter[ByStatus] = Counter()
@@ -115,12 +115,12 @@ def _unnamed(generation: Generation, seen: Shown, unnamed: Collection[str]) -> b
 
 
 def in_flight(generations: Iterable[Generation]) -> dict[ByStatus, int]:
-    """How many of these are queued or rendering, by (account, model, status); see World.in_flight."""
+    """Count generations in flight by (account, model, status); see World.in_flight."""
     return dict(Counter((one.account, one.model.slug, one.status.value) for one in generations))
 
 
 def credits_in_flight(generations: Iterable[Generation]) -> dict[ByModel, int]:
-    """The estimated credits of these, by (account, model)."""
+    """Sum the estimated credits of generations in flight by (account, model)."""
     estimates: Counter[ByModel] = Counter()
     for one in generations:
         estimates[one.account, one.model.slug] += one.fate.credits_estimate

@@ -1,4 +1,4 @@
-"""What an account has, has spent and will be given: integers of whole credits, cycle by cycle."""
+"""Wallet of an account: balance, spent and granted, in whole credits per billing cycle."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Reservation:
 
 
 class Wallet:
-    """One account's credits. The first cycle entered and every later one begin with `granted` credits."""
+    """Credits of one account. Each cycle begins with `granted` credits."""
 
     def __init__(self, granted: int) -> None:
         self.granted = granted
@@ -26,7 +26,7 @@ class Wallet:
         self._cycle: int | None = None
 
     def enter(self, at_us: int) -> int:
-        """The number of the cycle at `at_us`, started if it is new."""
+        """Return the number of the cycle at `at_us`, and start it if it is new."""
         cycle = at_us // CYCLE_US
         if self._cycle is None:
             self._cycle = cycle
@@ -35,11 +35,11 @@ class Wallet:
         return self._cycle
 
     def resets_us(self, at_us: int) -> int:
-        """When the next cycle begins."""
+        """Return when the next cycle begins."""
         return (self.enter(at_us) + 1) * CYCLE_US
 
     def reserve(self, credits: int, at_us: int) -> Reservation | None:
-        """Set `credits` aside, or None where the balance does not allow it."""
+        """Set `credits` aside. Returns None where the balance does not cover them."""
         cycle = self.enter(at_us)
         if credits > self.balance:
             return None
@@ -48,7 +48,7 @@ class Wallet:
         return Reservation(credits, cycle)
 
     def settle(self, reservation: Reservation, used: int, at_us: int) -> None:
-        """Give back what a generation that ended at `at_us` did not use."""
+        """Refund what a generation that ended at `at_us` did not use."""
         refund = reservation.credits - used
         self.balance += refund
         if self.enter(at_us) == reservation.cycle:

@@ -1,4 +1,4 @@
-"""Where an account's webhooks go, and how a delivery is signed and addressed, as documented."""
+"""Webhook endpoints of accounts, and signature and headers of a delivery, as documented."""
 
 import hashlib
 import hmac
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 MOST_ENDPOINTS = 5
-"""Endpoints that one account may have."""
+"""Maximum number of endpoints of an account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A receiver and the secret that deliveries to it are signed with. ValueError for what is no HTTP URL.
+    """A receiver and the secret that signs its deliveries. Raises ValueError for an invalid URL.
 
-    The vendor takes HTTPS alone; the simulator takes both, to be tried on one machine.
+    The vendor accepts HTTPS only; the simulator also HTTP, for use on one machine.
     """
 
     url: str
@@ -33,14 +33,14 @@ class Endpoint:
 
 
 class Endpoints:
-    """The endpoints of every account. One has a place in its account's list, and may change while deliveries
-    wait for it: they then go to what is in that place."""
+    """The endpoints of every account. A pending delivery goes to a place in the list of its account, also
+    when the endpoint there is replaced."""
 
     def __init__(self, accounts: Collection[str]) -> None:
         self._endpoints: dict[str, tuple[Endpoint, ...]] = dict.fromkeys(accounts, ())
 
     def set(self, account: str, endpoints: Sequence[Endpoint]) -> None:
-        """Replace the account's list; ValueError for an unknown account or too many endpoints."""
+        """Replace the list of an account. Raises ValueError for an unknown account or too many endpoints."""
         if account not in self._endpoints:
             raise ValueError(f"no account {account!r}: there are {', '.join(self._endpoints)}")
         if len(endpoints) > MOST_ENDPOINTS:
@@ -48,21 +48,21 @@ class Endpoints:
         self._endpoints[account] = tuple(endpoints)
 
     def of(self, account: str) -> tuple[Endpoint, ...]:
-        """The account's endpoints."""
+        """Return the endpoints of an account."""
         return self._endpoints[account]
 
     def urls(self) -> dict[str, list[str]]:
-        """Where deliveries go, by account; the secrets are told nobody."""
+        """Return the URLs by account, without secrets."""
         return {account: [one.url for one in listed] for account, listed in self._endpoints.items()}
 
 
 def signature(secret: str, body: bytes) -> str:
-    """The value of X-Vivix-Signature."""
+    """Return the value of X-Vivix-Signature."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
 def headers(event: str, delivery_id: str, signed: str | None) -> Mapping[str, str]:
-    """The headers of one attempt to deliver; `signed` is its signature, None only in a forgery."""
+    """Return the headers of an attempt; `signed` is its signature, None only in a forgery."""
     common = {
         "Content-Type": "application/json",
         "User-Agent": "Vivix-Webhook/1.0",

@@ -1,6 +1,6 @@
-"""Answers that are none: connections reset, cut short or left hanging, for the server of `server`.
+"""Answers that fail on the wire: connections reset, cut short or left hanging.
 
-That server offers each connection's transport to the application as an ASGI extension.
+`server` offers the transport of each connection to the application as an ASGI extension.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 EXTENSION = "simulator.transport"
-"""Key of the ASGI extension that holds the connection's transport."""
+"""Key of the ASGI extension that holds the transport of the connection."""
 
 
 def transport_of(scope: Scope) -> asyncio.Transport:
-    """The connection that a request came by; RuntimeError under any other server."""
+    """Return the connection of a request. Raises RuntimeError under any other server."""
     extension = scope.get("extensions", {}).get(EXTENSION)
     if extension is None:
         raise RuntimeError("faults on the wire need exporter.simulator.server.serve")
@@ -24,19 +24,19 @@ def transport_of(scope: Scope) -> asyncio.Transport:
 
 
 def gone(scope: Scope) -> bool:
-    """Whether the client is known to have left."""
+    """Return whether the client is known to have disconnected."""
     extension = scope.get("extensions", {}).get(EXTENSION)
     return extension is not None and extension["transport"].is_closing()
 
 
 async def until_gone(receive: Receive) -> None:
-    """Return once the connection is lost."""
+    """Return once the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def delay(receive: Receive, real_seconds: float) -> bool:
-    """Wait for a time or for the client to leave; returns whether it left."""
+    """Wait for a time or until the client disconnects. Returns whether it disconnected."""
     try:
         async with asyncio.timeout(real_seconds):
             await until_gone(receive)
@@ -46,7 +46,7 @@ async def delay(receive: Receive, real_seconds: float) -> bool:
 
 
 class Hang(Response):
-    """Nothing, until the client leaves."""
+    """No answer until the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await until_gone(receive)
@@ -65,7 +65,7 @@ class Reset(Response):
 
 
 class Truncated(Response):
-    """The whole header, half of the body, then the end of the connection."""
+    """All headers, half of the body, then the end of the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = bytes(self.body)

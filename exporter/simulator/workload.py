@@ -1,4 +1,4 @@
-"""An application that uses the API as a customer would: it submits generations at a steady rate over HTTP."""
+"""Application of a customer: it submits generations at a steady rate over HTTP."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,11 +22,11 @@ SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 60.0
 
 
 class Workload:
-    """Submissions for one account, `per_minute` of them (simulated) for as long as it runs.
+    """Submissions for one account, `per_minute` of simulated time.
 
-    `key` is asked before every call, so that a rotated key is taken up; `in_flight` says how many of the
-    account's generations have not ended: at `most_in_flight` it waits. It backs off where the API says so,
-    doubling up to a minute, and never catches up on what it did not submit meanwhile.
+    `key` is called before every call, so that a rotated key is used; `in_flight` returns how many of the
+    account's generations have not ended: at `most_in_flight` the workload waits. It backs off on errors,
+    doubling up to a minute, and does not catch up afterwards.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Workload:
     ) -> None:
         self.account = account
         self.answers: Counter[int] = Counter()
-        """How often the API answered with each HTTP status; 0 counts calls without an answer."""
+        """Number of answers by HTTP status; 0 counts calls without an answer."""
         self._url = f"{base_url}/api/v1/generate"
         self._key = key
         self._in_flight = in_flight
@@ -81,7 +81,7 @@ class Workload:
         }
 
     async def _submit(self, client: httpx.AsyncClient, body: dict[str, object]) -> tuple[str | None, float]:
-        """The id, or None and the seconds the API asked to wait."""
+        """Submit once. Returns the id, or None and the seconds of Retry-After."""
         try:
             answer = await client.post(
                 self._url, json=body, headers={"Authorization": f"Bearer {self._key()}"}

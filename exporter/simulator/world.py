@@ -1,6 +1,7 @@
-"""The simulated vendor without its HTTP: accounts, job slots, generations. Pure: time is passed in.
+"""The simulated vendor without HTTP: accounts, job slots, generations. Pure: time is passed in.
 
-Events are worked off in the order of their own times, so nothing depends on when or how often anyone looks.
+Events are processed in the order of their own times, so results do not depend on when or how often they are
+read.
 """
 
 import heapq
@@ -21,7 +22,7 @@ DAY_US = 86_400 * MICROS
 
 
 class InsufficientCreditsError(Exception):
-    """The wallet does not hold what the generation is estimated to cost."""
+    """The wallet does not cover the estimate of a generation."""
 
 
 class _Event(IntEnum):
@@ -31,7 +32,7 @@ class _Event(IntEnum):
 
 @dataclass(slots=True)
 class _Jobs:
-    """One account's generations in flight."""
+    """Generations in flight of one account."""
 
     wallet: Wallet
     submitted: int = 0
@@ -44,9 +45,9 @@ class _Jobs:
 class World:
     """All accounts of the simulated vendor.
 
-    `failure_ratio` of the generations fail; an ended generation can be looked up for `retention_us`; an idle
-    account's generation starts within `pickup_us` of its submission. Time never runs backwards in here: an
-    earlier `now_us` than one already seen counts as that.
+    `failure_ratio` of the generations fail; an ended generation can be read for `retention_us`; on an idle
+    account a generation starts within `pickup_us` of its submission. Time never runs backwards: a `now_us`
+    before the latest one counts as the latest.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class World:
         self.keys = KeyRing()
         self.accounts = {account.name: account for account in accounts}
         self.ends: list[str] = []
-        """Ids of generations in the order of their ends, those added as already ended left out."""
+        """Ids of generations in the order of their ends, without those added as already ended."""
         self.on_submitted: list[Callable[[], None]] = []
-        """Called after each submission, which may have made the next event earlier than it was."""
+        """Called after each submission, which may bring the next event forward."""
         self._jobs = {account.name: _Jobs(Wallet(account.granted)) for account in accounts}
         self._generations: dict[str, Generation] = {}
         self._in_flight: dict[str, None] = {}
@@ -77,11 +78,11 @@ class World:
             self.keys.add(account.name, account.key)
 
     def __iter__(self) -> Iterator[Generation]:
-        """Every generation there ever was, as of the last time looked, oldest addition first."""
+        """Iterate over all generations as of the last `advance`, oldest addition first."""
         return iter(self._generations.values())
 
     def advance(self, now_us: int) -> int:
-        """Let everything happen that happens until `now_us`; returns the time it now is."""
+        """Process all events until `now_us`. Returns the present time."""
         while self._events and self._events[0][0] <= now_us:
             at_us, _, event, generation_id = heapq.heappop(self._events)
             generation = self._generations[generation_id]
@@ -95,11 +96,11 @@ class World:
         return self._now_us
 
     def next_event_us(self) -> int | None:
-        """When something next happens by itself, or None if never. Only a submission makes it earlier."""
+        """Return when the next event is due, or None. Only a submission brings it forward."""
         return self._events[0][0] if self._events else None
 
     def submit(self, account: str, model: SimulatedModel, number_results: int, now_us: int) -> Generation:
-        """Accept a generation and reserve its credits, or raise InsufficientCreditsError."""
+        """Accept a generation and reserve its credits. Raises InsufficientCreditsError."""
         now_us = self.advance(now_us)
         jobs = self._jobs[account]
         rng = Random(f"{self.seed}/{account}/{jobs.submitted}")
@@ -115,8 +116,8 @@ class World:
         self._generations[fate.id] = generation
         self._in_flight[fate.id] = None
         self._schedule(jobs.last_ready_us, _Event.READY, fate.id)
-        for tell in self.on_submitted:
-            tell()
+        for notify in self.on_submitted:
+            notify()
         return generation
 
     def add_ended(
@@ -131,9 +132,9 @@ class World:
         credits_used: int = 0,
         number_results: int = 1,
     ) -> Generation:
-        """Add a generation that ended before this world began to be watched; no wallet knows of it.
+        """Add a generation that has ended; it is charged to no wallet. Raises ValueError for a known id.
 
-        One that ended more than the retention before `now_us` can never be looked up.
+        One that ended more than the retention before `now_us` can never be read.
         """
         if generation_id in self._generations:
             raise ValueError(f"generation {generation_id} exists already")
@@ -146,7 +147,7 @@ class World:
         return added
 
     def find(self, generation_id: str, now_us: int) -> Generation | None:
-        """The generation as it stands, or None where there is none, or it is beyond the retention."""
+        """Return a generation, or None where it does not exist or is beyond the retention."""
         now_us = self.advance(now_us)
         found = self._generations.get(canonical_id(generation_id))
         if found is None or self.expired(found, now_us):
@@ -154,28 +155,28 @@ class World:
         return found
 
     def ended(self, first: int) -> list[Generation]:
-        """The generations of `ends`, from number `first` on."""
+        """Return the generations of `ends`, from number `first` on."""
         return [self._generations[generation_id] for generation_id in self.ends[first:]]
 
     def expired(self, generation: Generation, at_us: int) -> bool:
-        """Whether a generation has left the retention window."""
+        """Return whether a generation is beyond the retention."""
         return generation.ended_us is not None and at_us - generation.ended_us > self.retention_us
 
     def in_flight(self, now_us: int, account: str | None = None) -> list[Generation]:
-        """What is queued or rendering, of one account or of all, oldest first."""
+        """Return the generations in flight, of one account or of all, oldest first."""
         self.advance(now_us)
         every = (self._generations[generation_id] for generation_id in self._in_flight)
         return [generation for generation in every if account is None or generation.account == account]
 
     def wallet(self, account: str, now_us: int) -> Wallet:
-        """The account's wallet as it stands."""
+        """Return the wallet of an account."""
         now_us = self.advance(now_us)
         wallet = self._jobs[account].wallet
         wallet.enter(now_us)
         return wallet
 
     def rotate_key(self, account: str, key: str) -> None:
-        """Replace every key of the account by `key`; those before it get 401 from now on."""
+        """Replace every key of the account by `key`; the former ones get 401 from now on."""
         for old in self.keys.of_account(account):
             self.keys.revoke(old)
         self.keys.add(account, key)

@@ -161,7 +161,7 @@ async def test_mishaps_befall_deliveries_exactly_as_drawn() -> None:
     assert api.delivered.statuses == Counter(
         (one.account, one.kind, 401 if one.kind is Kind.FORGED else 204) for one in sent
     )
-    told = Counter(one.generation_id for one in sent if one.kind.tells_end)
+    told = Counter(one.generation_id for one in sent if one.kind.reports_end)
     assert Counter(receiver.ids()) == told
     assert api.delivered.acknowledged().keys() == told.keys()
     assert len(receiver.ids(signed=False)) == sum(one.kind is Kind.FORGED for one in sent)

@@ -126,7 +126,7 @@ def test_an_unknown_event_is_rightly_signed_and_tells_no_end() -> None:
     for _, delivery in planned(Mishaps(1, {Kind.UNKNOWN_EVENT: 1.0}), Kind.UNKNOWN_EVENT):
         assert delivery.signature(SECRET) == signature(SECRET, delivery.body)
         assert delivery.event not in ("generation.completed", "generation.failed")
-        assert not delivery.kind.tells_end
+        assert not delivery.kind.reports_end
 
 
 def test_whom_mishaps_do_not_befall_is_told_once_and_on_time_but_not_spared_by_forgers() -> None:
