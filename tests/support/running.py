@@ -102,6 +102,14 @@ class Process(Exporter):
         await self.process.wait()
 
 
+def command_in_simulated_time(
+    path: Path, speed: float, origin_us: int, listen: str = "127.0.0.1:0", level: str = "error"
+) -> list[str]:
+    """The command line of an exporter that lives in simulated time."""
+    program = str(Path(__file__).with_name("simulated_time.py"))
+    return [sys.executable, program, str(path), str(speed), str(origin_us), listen, level]
+
+
 async def start_process(
     path: Path,
     http: httpx.AsyncClient,
@@ -115,12 +123,7 @@ async def start_process(
     environment; returns once it listens. `logged` is the least level of the lines that come through the
     process's `stderr`."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("simulated_time.py")),
-        str(path),
-        str(speed),
-        str(origin_us),
-        *([] if logged is None else [logged]),
+        *command_in_simulated_time(path, speed, origin_us, level=logged or "error"),
         stdout=asyncio.subprocess.PIPE,
         stderr=None if logged is None else asyncio.subprocess.PIPE,
         env={**os.environ, **environment},

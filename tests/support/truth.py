@@ -2,8 +2,9 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from exporter.config.schema import Metrics
 from exporter.simulator.truth import Truth
@@ -11,38 +12,61 @@ from support.scrape import Scrape
 
 BOUNDS_US = tuple(Metrics().duration_buckets)
 
-Labels = TypeVar("Labels", bound=tuple[str, ...])
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the samples of one name with these labels should be, by their other labels; `scale` turns the
+    page's unit into that of `expected`."""
+
+    name: str
+    expected: Mapping[Any, float]
+    having: Mapping[str, str] = field(default_factory=dict)
+    scale: int = 1
+
+    def found(self, page: Scrape) -> dict[Labels, float]:
+        """What the page shows."""
+        found = page.of(self.name, **self.having)
+        return found if self.scale == 1 else {key: round(value * self.scale) for key, value in found.items()}
+
+
+def comparisons(truth: Truth, *, queues: bool = True) -> Iterator[Comparison]:
+    """Everything that must be equal. Without `queues`, the queue histogram is left out: what it holds depends
+    on which answers arrived, which the simulator cannot know of a client that was killed."""
+    yield Comparison("vivix_generations_total", dict(truth.ended))
+    yield Comparison("vivix_generation_failures_total", dict(truth.failures))
+    yield Comparison("vivix_credits_used_total", _some(truth.credits))
+    yield Comparison("vivix_generation_outputs_total", _some(truth.outputs))
+    yield from _histogram("vivix_generation_duration_seconds", truth.durations_us)
+    if queues:
+        yield from _histogram("vivix_generation_queue_seconds", truth.queue_us)
 
 
 def assert_true(page: Scrape, truth: Truth, *, queues: bool = True) -> None:
-    """Every durable metric equals the truth exactly. Without `queues`, the queue histogram is left out: what
-    it holds depends on which answers arrived, which the simulator cannot know of a client that was killed."""
-    assert page.of("vivix_generations_total") == dict(truth.ended)
-    assert page.of("vivix_generation_failures_total") == dict(truth.failures)
-    assert page.of("vivix_credits_used_total") == _some(truth.credits)
-    assert page.of("vivix_generation_outputs_total") == _some(truth.outputs)
-    _assert_histogram(page, "vivix_generation_duration_seconds", truth.durations_us)
+    """Every durable metric equals the truth exactly; `queues` as in `comparisons`."""
     if queues:
         assert truth.doubtful_queues == 0
-        _assert_histogram(page, "vivix_generation_queue_seconds", truth.queue_us)
+    for one in comparisons(truth, queues=queues):
+        assert one.found(page) == one.expected, f"{one.name}{dict(one.having) or ''}"
 
 
-def _assert_histogram(page: Scrape, name: str, durations_us: Mapping[Labels, Sequence[int]]) -> None:
-    assert page.of(f"{name}_count") == {labels: len(values) for labels, values in durations_us.items()}
-    sums = {labels: round(total * 1_000_000) for labels, total in page.of(f"{name}_sum").items()}
-    assert sums == {labels: sum(values) for labels, values in durations_us.items()}
+def _histogram(name: str, durations_us: Mapping[Any, Sequence[int]]) -> Iterator[Comparison]:
+    count = {labels: len(values) for labels, values in durations_us.items()}
+    yield Comparison(f"{name}_count", count)
+    total = {labels: sum(values) for labels, values in durations_us.items()}
+    yield Comparison(f"{name}_sum", total, scale=1_000_000)
     for index, bound_us in enumerate(BOUNDS_US):
-        counts = Counter(
+        within = Counter(
             {
                 labels: sum(bisect_left(BOUNDS_US, value) <= index for value in values)
                 for labels, values in durations_us.items()
             }
         )
-        assert page.of(f"{name}_bucket", le=str(bound_us / 1_000_000)) == _some(counts)
-    total = {labels: len(values) for labels, values in durations_us.items()}
-    assert page.of(f"{name}_bucket", le="+Inf") == total
+        yield Comparison(f"{name}_bucket", _some(within), {"le": str(bound_us / 1_000_000)})
+    yield Comparison(f"{name}_bucket", count, {"le": "+Inf"})
 
 
-def _some(values: Mapping[Labels, int]) -> dict[Labels, float]:
+def _some(values: Mapping[Any, int]) -> dict[Any, float]:
     """Those that are not zero: a counter at zero and none at all say the same."""
     return {labels: value for labels, value in values.items() if value}
