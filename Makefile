@@ -12,7 +12,7 @@ GRAFANA_TOOLS := tests/dashboards/grafana/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench check-phoenix dashboards pictures constraints clean
+.PHONY: run test lint format bench soak check-phoenix dashboards pictures constraints clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -39,6 +39,10 @@ format: $(VENV)/.dev
 bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_cadence.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
+
+## soak: one exporter through HOURS (24) of simulated trouble at SPEED (60) times real time; prints what held
+soak: $(VENV)/.package $(VENV)/.dev
+	PYTHONPATH=tests:dashboards $(BIN)/python -P -m soak.soak --hours $(or $(HOURS),24) --speed $(or $(SPEED),60)
 
 ## check-phoenix: traces in a real backend (arize-phoenix, 850 MB in an environment of its own)
 check-phoenix: $(VENV)/.package $(VENV)/.dev
