@@ -130,7 +130,7 @@ async def soak(folder: Path, hours: float, speed: float, seed: int, without: fro
         *verdict.derived_rows(page, records, api),
         *verdict.span_rows(telling, records, traces.traces(), of_ids),
         *verdict.budget_rows(api),
-        *verdict.memory_rows(exporter.lives, QUIET, ran_s),
+        *verdict.memory_rows(exporter.lives, QUIET),
         *verdict.log_rows(log, ran_s / 86_400),
         verdict.row_of(
             "everything ended once the troubles were over", "yes" if not drained else "no", drained

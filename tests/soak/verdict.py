@@ -171,7 +171,7 @@ def budget_rows(api: SimulatedApi) -> Iterator[Row]:
         )
 
 
-def memory_rows(lives: Sequence[Life], quiet: tuple[float, float], ran_s: float) -> Iterator[Row]:
+def memory_rows(lives: Sequence[Life], quiet: tuple[float, float]) -> Iterator[Row]:
     """Resident memory at equal ages: of the first and last process, and within the long life of one."""
     what = "memory of the last process as of an early one, at equal age"
     window = (1_800.0, 3_480.0)
