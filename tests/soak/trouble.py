@@ -18,7 +18,6 @@ from soak.installation import Installation, text_of
 from soak.records import Records
 from soak.supervised import Supervised
 from soak.telling import Expected, Telling
-from support.collector import Collector
 
 MINUTE, HOUR = 60.0, 3600.0
 STANDING, RECENT_MOST = 40, 120
@@ -38,7 +37,6 @@ class Trouble:
     installation: Installation
     exporter: Supervised
     telling: Telling
-    collector: Collector
     records: Records
     rng: Random
     hours: float
@@ -252,14 +250,6 @@ class Trouble:
                 telling.add_nonsense(account, id, Expected.REFUSED)
             telling.add_ghost(account, self._uuid(), 15 * MINUTE)
         self.done["nonsense registered"] += 1
-
-    async def keep_records(self) -> None:
-        """Collect what the state says, before it is forgotten."""
-        while True:
-            await self.clock.sleep(5 * MINUTE)
-            await self._when_up()
-            await self.records.collect(self.installation.folder / "vivix-exporter.db")
-            self.collector.requests.clear()
 
     async def reload(self, *, expect_refusal: bool | None, what: str = "") -> None:
         """Ask for a reload; note where it is not answered as it should be. None expects either answer."""
