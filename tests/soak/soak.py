@@ -17,7 +17,6 @@ from random import Random
 import httpx
 
 from exporter.clock import ScaledClock, SystemClock
-from exporter.domain.traceid import trace_id
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.deliverer import Deliverer, delivering
@@ -28,13 +27,13 @@ from exporter.simulator.server import serve
 from exporter.simulator.webhooks import Endpoint
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
-from soak import moods, verdict
+from soak import exactness, moods, promises
 from soak.installation import Installation
 from soak.records import Records
+from soak.row import Row, row_of
 from soak.supervised import Log, Supervised
 from soak.telling import Telling
 from soak.trouble import HOUR, QUIET, Trouble
-from soak.verdict import Row
 from support.collector import collector
 from support.prometheus import free_port
 from support.scrape import Scrape, parse
@@ -122,29 +121,26 @@ async def soak(folder: Path, hours: float, speed: float, seed: int, without: fro
         broken = [repr(end) for end in ends if isinstance(end, Exception)]
     telling.complete()
     ran_s = clock.monotonic() - trouble.began
-    ids = verdict.real(telling, api, records)
-    true = verdict.truth_of(api, records, ids, clock.now_us())
-    of_ids = {key: trace_id(one.id, one.traceparent) for key, one in records.last.items()}
+    ids = exactness.real(telling, api, records)
+    true = exactness.truth_of(api, records, ids, clock.now_us())
     cpu = sum(life.cpu_s for life in exporter.lives)
     return [
-        *verdict.durable_rows(page, true),
-        *verdict.told_rows(page, telling, records, ids),
-        *verdict.derived_rows(page, records, api),
-        *verdict.span_rows(telling, records, records.traces, of_ids),
-        *verdict.budget_rows(api),
-        *verdict.memory_rows(exporter.lives, QUIET),
-        *verdict.log_rows(log, ran_s / 86_400),
-        verdict.row_of(
-            "everything ended once the troubles were over", "yes" if not drained else "no", drained
-        ),
-        verdict.row_of("it never ended by itself", f"{len(exporter.lives)} processes", deaths),
+        *exactness.durable_rows(page, true),
+        *exactness.told_rows(page, telling, records, ids),
+        *exactness.derived_rows(page, records, api),
+        *promises.span_rows(telling, records),
+        *promises.budget_rows(api),
+        *promises.memory_rows(exporter.lives, QUIET),
+        *promises.log_rows(log, ran_s / 86_400),
+        row_of("everything ended once the troubles were over", "yes" if not drained else "no", drained),
+        row_of("it never ended by itself", f"{len(exporter.lives)} processes", deaths),
         Row(
             "it ends in time when it is asked to",
             f"exit {stopped}",
             [] if stopped == 0 else [f"exit {stopped}"],
         ),
-        *(verdict.row_of(kind, f"{len(texts)} times", texts) for kind, texts in trouble.complaints.items()),
-        verdict.row_of("the harness itself", "no errors", broken),
+        *(row_of(kind, f"{len(texts)} times", texts) for kind, texts in trouble.complaints.items()),
+        row_of("the harness itself", "no errors", broken),
         _kept_up(lag, speed),
         Row("what was done", ", ".join(f"{n} x {what}" for what, n in trouble.done.items()), None),
         Row(
@@ -154,7 +150,7 @@ async def soak(folder: Path, hours: float, speed: float, seed: int, without: fro
             f"registrations answered {dict(telling.answers)}",
             None,
         ),
-        verdict.lag_row(records),
+        promises.lag_row(records),
         Row("processor time", f"exporter {cpu:.0f} s of {ran_s / speed:.0f} s", None),
     ]
 

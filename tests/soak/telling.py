@@ -105,6 +105,7 @@ class Telling:
                 told.told = True
             case Way.CONFIG:
                 self.waiting_for_reload.setdefault(account, []).append(id)
+                told.traceparent = None
             case Way.WEBHOOK:
                 told.traceparent = None
 

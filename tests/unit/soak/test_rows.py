@@ -1,8 +1,10 @@
 from pathlib import Path
 
 from exporter.simulator.truth import Truth
+from soak.exactness import durable_rows
+from soak.promises import log_rows, memory_rows
+from soak.row import Row
 from soak.supervised import Life, Log
-from soak.verdict import Row, durable_rows, log_rows, memory_rows
 from support.scrape import parse
 
 HOUR = 3_600.0
