@@ -181,12 +181,15 @@ class Trouble:
 
     async def list_and_reload(self, _hour: int) -> None:
         """List what waits for that in the configuration, no longer what has ended, and reload."""
+        self._list()
+        await self.reload(expect_refusal=False)
+
+    def _list(self) -> None:
         for account, waiting in self.telling.waiting_for_reload.items():
             listed = self.installation.listed[account]
             listed[:] = [id for id in listed if not self._has_ended(account, id)] + waiting
             waiting.clear()
         self.installation.write_config()
-        await self.reload(expect_refusal=False)
 
     async def refuse_a_reload(self, hour: int) -> None:
         """Reload a broken configuration, which must change nothing."""
@@ -213,6 +216,7 @@ class Trouble:
         self.exporter.let_write(False)
         await self.clock.sleep(2 * MINUTE)
         if hour % 3 == 1:
+            self._list()
             await self.reload(expect_refusal=None, what="while the disk is full")
         await self.clock.sleep(2 * MINUTE)
         self.exporter.let_write(True)
