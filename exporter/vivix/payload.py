@@ -193,6 +193,9 @@ def parse_message(value: object) -> str | None:
 
 
 def _names(text: str, id: GenerationId) -> bool:
+    """Whether `text` is the id, which for a UUID may be written in other letters."""
+    if text == id:
+        return True
     try:
         return check_generation_id(text) == id
     except ValueError:
