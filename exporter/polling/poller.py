@@ -5,7 +5,6 @@ Whose trouble an error is, `witnesses` decides, from its kind and from what else
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, Literal
 
 import structlog
@@ -17,9 +16,10 @@ from exporter.heartbeat import BEAT, Heartbeat
 from exporter.polling.account_info import AccountInfo, Due
 from exporter.polling.account_key import AccountKey
 from exporter.polling.backoff import Backoff
-from exporter.polling.budget import WINDOW, Budget, Slot
+from exporter.polling.budget import Budget, Slot
 from exporter.polling.call_log import CallLog
 from exporter.polling.follower import Follower
+from exporter.polling.reservation import Reservation
 from exporter.polling.schedule import stretch
 from exporter.polling.terms import Terms
 from exporter.polling.witnesses import MODELS, PLAN, Owner, Witness, Witnesses
@@ -30,10 +30,6 @@ CALLS_AT_ONCE = 20
 """Calls under way for one account; a hanging API must not pile up more."""
 ASSUMED_CALLS_PER_MINUTE = 240
 """The smallest plan's, until the API has reported this one's."""
-RESERVATIONS = 10
-"""Parts in which a minute's calls are reserved in the store."""
-RETURN_WITHIN = 2.0
-"""Seconds that a stop waits for the unspent part of a reservation to be returned."""
 
 _log = structlog.get_logger("exporter.polling.poller")
 
@@ -70,7 +66,7 @@ class Poller:
         self._witnesses = Witnesses(follower.schedule)
         self._log = CallLog(self.account)
         self._out = 0
-        self._reserved = 0
+        self._reservation = Reservation(self.account, store, clock)
         self._wake = asyncio.Event()
         self._apply_plan()
 
@@ -112,17 +108,7 @@ class Poller:
 
     async def load(self) -> None:
         """Count the calls that an earlier process may have made in the last minute. Raises StoreError."""
-        account, now_us, now = self.account, self._clock.now_us(), self._clock.monotonic()
-        lasting_us = self._terms.request_timeout_us
-        since_us = now_us - round(WINDOW * MICROS) - lasting_us
-        reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
-        if not reserved:
-            return
-        # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
-        # one perhaps up to the moment that the process ended.
-        until = [min(now_us, at_us + lasting_us) for at_us, _ in reserved[1:]] + [now_us]
-        for (_, calls), at_us in zip(reserved, until, strict=True):
-            self.budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
+        await self._reservation.load(self.budget, self._terms.request_timeout_us)
 
     async def run(self) -> None:
         """Call when something is due and may be asked, until drained."""
@@ -141,10 +127,10 @@ class Poller:
                         self._client.use_key(self._key.value)
                         self.backoff.new_key(now)
                     wanted = self._wanted(now)
-                    if wanted is not None and not self._reserved:
+                    if wanted is not None and not self._reservation.left:
                         await self._reserve()
                     elif wanted is not None and (slot := self.budget.try_take(now)) is not None:
-                        self._reserved -= 1
+                        self._reservation.left -= 1
                         self._out += 1
                         calls.create_task(self._under_way(slot, self._call(wanted, now)))
                     else:
@@ -152,7 +138,7 @@ class Poller:
         finally:
             self._heartbeat.end(loop)
             await self._client.retire()
-            await self._return_calls()
+            await self._reservation.give_back()
 
     def _wanted(self, now: float) -> Due | Literal["poll"] | None:
         """Return what to call for now, were there a slot in the budget."""
@@ -170,28 +156,12 @@ class Poller:
         return self._poll(id)
 
     async def _reserve(self) -> None:
-        """Reserve some calls in the store before they are made, so that the next process counts them even if
-        this one is killed."""
-        account, at_us = self.account, self._clock.now_us()
-        calls = max(1, self.budget.limit // RESERVATIONS)
-        keep_us = at_us - round(2 * WINDOW * MICROS) - self._terms.request_timeout_us
         try:
-            await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
+            await self._reservation.renew(self.budget, self._terms.request_timeout_us)
         except UnstorableError:
             await self._clock.sleep(BEAT)
         except StoreError:
-            return
-        else:
-            self._reserved = calls
-
-    async def _return_calls(self) -> None:
-        """Let the next process make the calls that were reserved and not made."""
-        account, calls, self._reserved = self.account, self._reserved, 0
-        if calls:
-            # A store that cannot write must not hold up the stop.
-            with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(RETURN_WITHIN):
-                    await self._store.write(lambda tx: tx.return_calls(account, calls))
+            pass  # `run` waits until the store can write
 
     def _next_turn(self, now: float) -> float:
         """Return when to continue, unless woken before."""

@@ -159,8 +159,8 @@ class Store:
                 metric=series.family.value,
                 labels=series.labels,
             )
-        if transaction.spans_entered:
-            self.spans_pending += transaction.spans_entered
+        if transaction.outbox.added:
+            self.spans_pending += transaction.outbox.added
             self.spans_due.set()
         for job, result in zip(jobs, results, strict=True):
             if not job.done.done():

@@ -1,34 +1,31 @@
 """Every SQL statement that changes state, as verbs of the domain."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from exporter.domain import transition
-from exporter.domain.ledger import LARGEST, Additions, Ledger
+from exporter.domain.ledger import Additions, Ledger
 from exporter.domain.values import (
     AccountName,
     Discovered,
-    Dropped,
     DropReason,
-    Ended,
-    Fact,
     Generation,
     GenerationId,
     NewGeneration,
     Observation,
     Phase,
     Source,
-    Started,
     Transition,
 )
-from exporter.store import rows
-from exporter.store.reading import DueSpans, Reading, in_phase, one_of
-from exporter.store.schema import admissions, generations, meta, observations, outbox, reservations, totals
+from exporter.store import history, rows
+from exporter.store.outbox import Outbox, is_waiting
+from exporter.store.reading import Reading, in_phase, one_of
+from exporter.store.schema import generations, meta, observations, outbox, reservations
+from exporter.store.totals import add
 
 Item = TypeVar("Item")
 
@@ -52,12 +49,10 @@ class Transaction(Reading):
         self, connection: Connection, ledger: Ledger, *, traced: bool, keeps_output_urls: bool = False
     ) -> None:
         super().__init__(connection)
-        self._keeps_output_urls = keeps_output_urls
+        self.outbox = Outbox(connection, keeps_output_urls=keeps_output_urls)
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
-        self.spans_entered = 0
-        """How many more spans wait to be exported after this transaction than before."""
 
     def discover(
         self,
@@ -124,20 +119,17 @@ class Transaction(Reading):
         for generation in registrations:
             if generation.traceparent is None:
                 continue
-            waiting = select(outbox.c.id).where(_in_outbox(generation)).exists()
             joined = self._connection.execute(
                 update(generations)
                 .where(
                     one_of(account, [generation.id]),
                     generations.c.traceparent.is_(None),
-                    or_(generations.c.closed_us.is_(None), waiting),
+                    or_(generations.c.closed_us.is_(None), is_waiting(generation)),
                 )
                 .values(traceparent=generation.traceparent)
             )
             if joined.rowcount:
-                self._connection.execute(
-                    update(outbox).where(_in_outbox(generation)).values(due_us=outbox.c.due_us + 1)
-                )
+                self.outbox.renew(generation)
 
     def _reopen(self, account: AccountName, id: GenerationId, source: Source, at_us: int) -> None:
         """Follow a dropped generation again."""
@@ -146,8 +138,7 @@ class Transaction(Reading):
         said = "registered again" if source is Source.API else "listed again"
         self._save(transition.reopen(stored, at_us), at_us, source.value, said)
         # The span of its drop may wait; a later one will replace it.
-        gone = self._connection.execute(delete(outbox).where(_in_outbox(stored)))
-        self.spans_entered -= gone.rowcount * stored.spans
+        self.outbox.remove(stored)
 
     def unlist(self, account: AccountName, ids: Iterable[GenerationId], at_us: int) -> set[GenerationId]:
         """Mark ids as no longer listed by the configuration and its files. Returns those that are followed
@@ -177,7 +168,11 @@ class Transaction(Reading):
         after = transition.observe(before, observation)
         if transition.is_material(stored, after.generation):
             self._save(
-                after, observation.at_us, observation.via.value, _said(observation), observation.output_urls
+                after,
+                observation.at_us,
+                observation.via.value,
+                history.said(observation),
+                observation.output_urls,
             )
         return after
 
@@ -268,55 +263,9 @@ class Transaction(Reading):
             written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value})
         )
 
-    def mark_spans_exported(self, exported: Iterable[DueSpans]) -> None:
-        """Mark spans as exported. What has become due anew meanwhile, because an end was reported after a
-        drop, stays due."""
-        for one in exported:
-            gone = self._connection.execute(
-                delete(outbox).where(_in_outbox(one.generation), outbox.c.due_us == one.due_us)
-            )
-            self.spans_entered -= gone.rowcount * one.generation.spans
-
-    def set_spans_aside(self, refused: Iterable[tuple[DueSpans, int]]) -> None:
-        """The receiver refuses these spans: retry each at its time, in Unix microseconds, and let those that
-        were not refused go first until then. What has become due anew meanwhile is not set aside."""
-        for one, until_us in refused:
-            self._connection.execute(
-                update(outbox)
-                .where(_in_outbox(one.generation), outbox.c.due_us == one.due_us)
-                .values(due_us=-until_us)
-            )
-
     def flush(self) -> None:
         """Write the additions of this transaction."""
-        amounts = [
-            {
-                "account": series.account,
-                "family": series.family.value,
-                "labels": json.dumps(series.labels),
-                "cell": cell,
-                "amount": min(LARGEST, amount),
-            }
-            for (series, cell), amount in self.additions.amounts.items()
-        ]
-        if amounts:
-            statement = insert(totals)
-            before, more = totals.c.amount, statement.excluded.amount
-            # SQLite would go on with an inexact floating-point number, PostgreSQL refuse the write.
-            sum_ = case((before > LARGEST - more, LARGEST), else_=before + more)
-            self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["account", "family", "labels", "cell"], set_={"amount": sum_}
-                ),
-                amounts,
-            )
-        admitted = [
-            {"account": account, "label": label.value, "value": value}
-            for (account, label), values in self.additions.admitted.items()
-            for value in sorted(values)
-        ]
-        if admitted:
-            self._connection.execute(insert(admissions).on_conflict_do_nothing(), admitted)
+        add(self._connection, self.additions)
 
     def _save(
         self, after: Transition, at_us: int, source: str, said: str, output_urls: Sequence[str] = ()
@@ -341,51 +290,13 @@ class Transaction(Reading):
                 at_us=at_us,
                 source=source,
                 said=said,
-                counted="; ".join(map(_counted, after.facts)),
+                counted="; ".join(map(history.counted, after.facts)),
             )
         )
         if self._traced and not generation.followed and generation.created_us is not None:
-            self._enter_spans(generation, output_urls)
-
-    def _enter_spans(self, generation: Generation, output_urls: Sequence[str]) -> None:
-        urls = json.dumps(output_urls) if output_urls and self._keeps_output_urls else None
-        values = {"due_us": max(0, generation.ended_us or 0), "output_urls": urls}
-        moved = self._connection.execute(update(outbox).where(_in_outbox(generation)).values(values))
-        if not moved.rowcount:
-            key = {"account": generation.account, "id": generation.id}
-            self._connection.execute(insert(outbox).values(key | values))
-            self.spans_entered += generation.spans
-
-
-def _in_outbox(generation: Generation) -> ColumnElement[bool]:
-    return and_(outbox.c.account == generation.account, outbox.c.id == generation.id)
+            self.outbox.enter(generation, output_urls)
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-
-def _said(observation: Observation) -> str:
-    parts = [observation.status_text]
-    if observation.model:
-        parts.append(f"model {observation.model}")
-    if observation.reason:
-        parts.append(f"reason {observation.reason}")
-    return ", ".join(parts)
-
-
-def _counted(fact: Fact) -> str:
-    match fact:
-        case Started(model, queue_us):
-            return f"queue of {model}: {queue_us / 1e6:.3f} s"
-        case Ended(model, end):
-            took = "" if end.duration_us is None else f", {end.duration_us / 1e6:.3f} s"
-            return (
-                f"{end.status.value} of {model}{took}, {end.credits_used_micro / 1e6:g} credits, "
-                f"{end.outputs} outputs" + (f", reason {end.reason}" if end.reason else "")
-            )
-        case Dropped(reason):
-            return f"dropped: {reason.value}"
-        case Discovered():
-            return "discovered"

@@ -222,7 +222,7 @@ class SpanExport:
         if trouble.outage:
             _log.info("spans are exported again", failed_attempts=trouble.outage)
         trouble.failures = trouble.outage = 0
-        await self._store.write(lambda tx: tx.mark_spans_exported(part))
+        await self._store.write(lambda tx: tx.outbox.mark_exported(part))
         for one, recorded in zip(part, sent.recorded, strict=True):
             if recorded:
                 self._meter.spans_exported(one.generation.spans)
@@ -232,7 +232,7 @@ class SpanExport:
         """Let the others go first."""
         now_us = self._clock.now_us()
         times = [(one, retry_at_us(one, now_us)) for one in refused]
-        await self._store.write(lambda tx: tx.set_spans_aside(times))
+        await self._store.write(lambda tx: tx.outbox.set_aside(times))
         if not self._trouble.refused:
             example = refused[0].generation
             _log.warning(

@@ -5,8 +5,6 @@ send something here: what is refused is counted, and logged when it begins and e
 and names: the API's page on webhooks.
 """
 
-import hashlib
-import hmac
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -19,11 +17,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from exporter.clock import Clock
-from exporter.config import RotatingSecrets, Secret
+from exporter.config import RotatingSecrets
 from exporter.domain.values import AccountName, GenerationId, Observation, Transition
 from exporter.errors import StoreError
 from exporter.polling.webhook_trust import HINT, WebhookTrust
 from exporter.vivix.payload import PayloadError, parse_delivery, parse_json
+from exporter.vivix.signature import is_signed
 from exporter.web.bodies import UnreadableBodyError, read_body
 
 MAX_BODY = 64 << 10
@@ -121,7 +120,7 @@ class Webhooks:
             if secrets is None:
                 return _answer(HTTPStatus.NOT_FOUND, _NO_WEBHOOKS)
             signature = request.headers.get("X-Vivix-Signature", "")
-            genuine = secrets.admits(lambda secret: is_signed(body, signature, secret))
+            genuine = secrets.admits(lambda secret: is_signed(body, signature, secret.reveal()))
             self._note_signature(name, genuine=genuine)
             if not genuine:
                 result = Result.BAD_SIGNATURE
@@ -157,12 +156,6 @@ class Webhooks:
         if after is None:
             return Result.STALE
         return Result.ACCEPTED if after.facts else Result.REPEAT
-
-
-def is_signed(body: bytes, signature: str, secret: Secret) -> bool:
-    """Return whether `signature` is that of the raw body with this secret, in constant time."""
-    expected = "sha256=" + hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
 
 
 def _answer(status: HTTPStatus, message: str) -> Response:

@@ -225,9 +225,9 @@ async def test_a_trace_context_joined_while_its_span_is_exported_makes_it_due_ag
         await state.store.write(observe(look(Status.COMPLETED)))
         under_way = await state.store.read(lambda reading: reading.due_spans(9))
         await state.store.write(lambda tx: tx.discover(STUDIO, Source.API, joining, 30 * S, listed=False))
-        await state.store.write(lambda tx: tx.mark_spans_exported(under_way))
+        await state.store.write(lambda tx: tx.outbox.mark_exported(under_way))
         [due] = await state.store.read(lambda reading: reading.due_spans(9))
-        await state.store.write(lambda tx: tx.mark_spans_exported([due]))
+        await state.store.write(lambda tx: tx.outbox.mark_exported([due]))
     assert due.generation.traceparent == "context"
     assert state.store.spans_pending == 0
 
@@ -238,7 +238,7 @@ async def test_a_trace_context_that_comes_after_the_export_is_not_taken_up(open_
         await state.store.write(discover("g"))
         await state.store.write(observe(look(Status.COMPLETED)))
         due = await state.store.read(lambda reading: reading.due_spans(9))
-        await state.store.write(lambda tx: tx.mark_spans_exported(due))
+        await state.store.write(lambda tx: tx.outbox.mark_exported(due))
         await state.store.write(lambda tx: tx.discover(STUDIO, Source.API, joining, 30 * S, listed=False))
         found = await state.store.read(lambda reading: reading.find(STUDIO, G))
     assert found is not None
@@ -338,7 +338,7 @@ async def test_a_generation_whose_span_is_due_is_not_forgotten(open_store: Open)
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 0
         due = await state.store.write(lambda tx: tx.due_spans(10))
         assert [one.generation.id for one in due] == ["g"]
-        await state.store.write(lambda tx: tx.mark_spans_exported(due))
+        await state.store.write(lambda tx: tx.outbox.mark_exported(due))
         assert await state.store.write(lambda tx: tx.count_due_spans()) == 0
         assert await state.store.write(lambda tx: tx.prune(50 * S, 10)) == 1
 
@@ -355,7 +355,7 @@ async def test_spans_are_counted_as_they_become_due_and_arrive_and_after_a_resta
     async with open_store() as state:
         assert state.store.spans_pending == 3 + 1
         [due, _] = await state.store.write(lambda tx: tx.due_spans(10))
-        await state.store.write(lambda tx: tx.mark_spans_exported([due, due]))
+        await state.store.write(lambda tx: tx.outbox.mark_exported([due, due]))
         assert (due.generation.id, state.store.spans_pending) == ("g", 1)
 
 
@@ -368,11 +368,11 @@ async def test_an_end_that_is_seen_while_the_drop_s_span_is_exported_is_exported
         await state.store.write(lambda tx: tx.drop(generation, DropReason.GAVE_UP, 30 * S, "still pending"))
         under_way = await state.store.write(lambda tx: tx.due_spans(10))
         await state.store.write(observe(look(Status.COMPLETED, 40 * S)))
-        await state.store.write(lambda tx: tx.mark_spans_exported(under_way))
+        await state.store.write(lambda tx: tx.outbox.mark_exported(under_way))
         [due] = await state.store.write(lambda tx: tx.due_spans(10))
         assert due.generation.end is not None
         assert state.store.spans_pending == 1
-        await state.store.write(lambda tx: tx.mark_spans_exported([due]))
+        await state.store.write(lambda tx: tx.outbox.mark_exported([due]))
         assert state.store.spans_pending == 0
 
 
@@ -385,7 +385,7 @@ async def test_spans_that_are_set_aside_are_due_again_in_time_and_in_nobody_s_wa
         await state.store.write(observe(look(Status.COMPLETED), GenerationId("h")))
         due = await state.store.write(lambda tx: tx.due_spans(10))
         times = [(one, at_us) for one, at_us in zip(due, (90 * S, 70 * S), strict=True)]
-        await state.store.write(lambda tx: tx.set_spans_aside(times))
+        await state.store.write(lambda tx: tx.outbox.set_aside(times))
         assert state.store.spans_pending == 2
     async with open_store() as state:
         assert state.store.spans_pending == 2
@@ -398,7 +398,7 @@ async def test_spans_that_are_set_aside_are_due_again_in_time_and_in_nobody_s_wa
         assert retried == [[], ["h"], ["h", "g"], ["h", "g"]], "the last by a clock that has stepped back"
         again = await state.store.read(partial(spans_to_retry, 90 * S))
         assert all(one.is_set_aside for one in again)
-        await state.store.write(lambda tx: tx.mark_spans_exported(again))
+        await state.store.write(lambda tx: tx.outbox.mark_exported(again))
         assert state.store.spans_pending == 0
 
 
@@ -415,7 +415,7 @@ async def test_an_end_that_is_seen_after_the_drop_s_span_was_refused_is_not_set_
         await state.store.write(lambda tx: tx.drop(generation, DropReason.GAVE_UP, 30 * S, "still pending"))
         [refused] = await state.store.write(lambda tx: tx.due_spans(10))
         await state.store.write(observe(look(Status.COMPLETED, 40 * S)))
-        await state.store.write(lambda tx: tx.set_spans_aside([(refused, 90 * S)]))
+        await state.store.write(lambda tx: tx.outbox.set_aside([(refused, 90 * S)]))
         [due] = await state.store.write(lambda tx: tx.due_spans(10))
         assert due.generation.end is not None
 
@@ -437,7 +437,7 @@ async def test_output_urls_are_kept_on_request_and_as_long_as_a_span_waits(
         assert due.output_urls == ((url,) if asked_for else ())
         assert written() == asked_for
         assert url not in repr(due)
-        await state.store.write(lambda tx: tx.mark_spans_exported([due]))
+        await state.store.write(lambda tx: tx.outbox.mark_exported([due]))
         assert not written()
 
 

@@ -1,0 +1,57 @@
+"""Calls that are reserved in the store before they are made, so that a next process counts them, even after
+a kill."""
+
+import asyncio
+from contextlib import suppress
+
+from exporter.clock import MICROS, Clock
+from exporter.domain.values import AccountName
+from exporter.errors import StoreError
+from exporter.polling.budget import WINDOW, Budget
+from exporter.store import Store
+
+PARTS = 10
+"""Parts in which a minute's calls are reserved."""
+RETURN_WITHIN = 2.0
+"""Seconds that a stop waits for the unspent part of a reservation to be returned."""
+
+
+class Reservation:
+    """`left` is how many of the reserved calls were not made yet."""
+
+    def __init__(self, account: AccountName, store: Store, clock: Clock) -> None:
+        self.left = 0
+        self._account = account
+        self._store = store
+        self._clock = clock
+
+    async def load(self, budget: Budget, lasting_us: int) -> None:
+        """Count the calls that an earlier process may have made in the last minute, each lasting `lasting_us`
+        at most. Raises StoreError."""
+        account, now_us, now = self._account, self._clock.now_us(), self._clock.monotonic()
+        since_us = now_us - round(WINDOW * MICROS) - lasting_us
+        reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
+        if not reserved:
+            return
+        # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
+        # one perhaps up to the moment that the process ended.
+        until = [min(now_us, at_us + lasting_us) for at_us, _ in reserved[1:]] + [now_us]
+        for (_, calls), at_us in zip(reserved, until, strict=True):
+            budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
+
+    async def renew(self, budget: Budget, lasting_us: int) -> None:
+        """Reserve some more calls. Raises StoreError."""
+        account, at_us = self._account, self._clock.now_us()
+        calls = max(1, budget.limit // PARTS)
+        keep_us = at_us - round(2 * WINDOW * MICROS) - lasting_us
+        await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
+        self.left = calls
+
+    async def give_back(self) -> None:
+        """Let the next process make the calls that were reserved and not made."""
+        account, calls, self.left = self._account, self.left, 0
+        if calls:
+            # A store that cannot write must not hold up the stop.
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(RETURN_WITHIN):
+                    await self._store.write(lambda tx: tx.return_calls(account, calls))

@@ -1,0 +1,41 @@
+"""Additions to the durable totals, and to the label values that have series of their own."""
+
+import json
+
+from sqlalchemy import Connection, case
+from sqlalchemy.dialects.sqlite import insert
+
+from exporter.domain.ledger import LARGEST, Additions
+from exporter.store.schema import admissions, totals
+
+
+def add(connection: Connection, additions: Additions) -> None:
+    """Write what the facts of a transaction add."""
+    amounts = [
+        {
+            "account": series.account,
+            "family": series.family.value,
+            "labels": json.dumps(series.labels),
+            "cell": cell,
+            "amount": min(LARGEST, amount),
+        }
+        for (series, cell), amount in additions.amounts.items()
+    ]
+    if amounts:
+        statement = insert(totals)
+        before, more = totals.c.amount, statement.excluded.amount
+        # SQLite would go on with an inexact floating-point number, PostgreSQL refuse the write.
+        sum_ = case((before > LARGEST - more, LARGEST), else_=before + more)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["account", "family", "labels", "cell"], set_={"amount": sum_}
+            ),
+            amounts,
+        )
+    admitted = [
+        {"account": account, "label": label.value, "value": value}
+        for (account, label), values in additions.admitted.items()
+        for value in sorted(values)
+    ]
+    if admitted:
+        connection.execute(insert(admissions).on_conflict_do_nothing(), admitted)
