@@ -294,7 +294,8 @@ def _detection() -> Sequence[Part]:
         lines(
             "Dropped, by reason",
             "Generations no longer followed although their end was not seen. not_found: wrong or too old "
-            f"ids; not_yours: ids of another account; gave_up: they never ended. {EMPTY}",
+            "ids; not_yours: ids of another account; refused: ids that the API does not accept; gave_up: "
+            f"they never ended. {EMPTY}",
             PER_MINUTE,
             [over_time(ask.rate("vivix_generations_dropped_total", ACCOUNT, "reason", 60), "{{reason}}")],
             stacked=True,

@@ -139,7 +139,7 @@ GAUGES = (
     ),
     Gauge(
         "vivix_account_up",
-        "Whether the last call for this account got a usable answer; 0 also while its key is refused.",
+        "Whether the API answers for this account; 0 also while its key is refused.",
         (),
         _one(lambda s: s.poller.backoff.up),
     ),
