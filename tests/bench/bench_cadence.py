@@ -1,9 +1,9 @@
-"""Looks per generation: the learnt cadence against the theoretical optimum, fixed intervals and back-off.
+"""Polls per generation: the learnt cadence against the theoretical optimum, fixed intervals and back-off.
 
-Everything is simulated in one run from one seed, for lognormal durations. A look is a call to the API, the
+Everything is simulated in one run from one seed, for lognormal durations. A poll is a call to the API, the
 one that detects the end included; the delay is from the end to that look. Policies are compared at equal mean
 delay: each is tuned until its mean delay is that of the theoretical optimum at the target. Ends non-zero
-where the learnt cadence needs over 10 % more looks than the optimum.
+where the learnt cadence needs over 10 % more polls than the optimum.
 """
 
 import math
@@ -21,7 +21,7 @@ HORIZON = 20_000.0
 ALLOWED = 1.10
 
 Next = Callable[[float], float]
-"""From the age at a look to the age at the next."""
+"""From the age at a poll to the age at the next."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ CASES = (Case("image", 12.4, 0.32, 2.0), Case("video", 90.0, 0.32, 5.0))
 
 
 def measure(next_look: Next, durations: list[float]) -> tuple[float, float]:
-    """Mean number of looks and mean delay of a policy, whose looks fall at the same ages every time."""
+    """Mean number of polls and mean delay of a policy, whose polls fall at the same ages every time."""
     ages, age = [], 0.0
     while age < max(durations):
         age = next_look(age)
@@ -96,7 +96,7 @@ def back_off(first: float) -> Next:
 
 
 def tuned(policy: Callable[[float], Next], delay: float, durations: list[float]) -> tuple[float, float]:
-    """Looks and delay of `policy` with its parameter such that its mean delay is `delay`."""
+    """Polls and delay of `policy` with its parameter such that its mean delay is `delay`."""
     low, high = 0.05, 200.0
     for _ in range(40):
         middle = math.sqrt(low * high)
@@ -113,7 +113,7 @@ def main() -> int:
     for case in CASES:
         durations = [rng.lognormvariate(math.log(case.median), case.sigma) for _ in range(SAMPLES)]
         history = [rng.lognormvariate(math.log(case.median), case.sigma) for _ in range(5_000)]
-        looks, delay = measure(optimum(case, case.target), durations)
+        polls, delay = measure(optimum(case, case.target), durations)
         policies: dict[str, tuple[Callable[[float], Next], float]] = {
             "optimum, distribution known": (partial(optimum, case), case.target),
             "learnt from 500": (partial(learnt, case, history[:500]), case.target),
@@ -124,11 +124,11 @@ def main() -> int:
         }
         print(f"\n{case.name}: median {case.median} s, sigma {case.sigma}, target lag {case.target} s")
         print(f"  {'policy':<30}{'as configured':>26}{'at equal mean delay':>34}")
-        print(f"  {'':<30}{'looks':>13}{'delay':>13}{'looks':>12}{'delay':>11}{'ratio':>11}")
+        print(f"  {'':<30}{'polls':>13}{'delay':>13}{'polls':>12}{'delay':>11}{'ratio':>11}")
         for name, (policy, parameter) in policies.items():
             plain = measure(policy(parameter), durations)
             equal = tuned(policy, delay, durations)
-            ratio = equal[0] / looks
+            ratio = equal[0] / polls
             print(
                 f"  {name:<30}{plain[0]:>13.2f}{plain[1]:>11.2f} s{equal[0]:>12.2f}{equal[1]:>9.2f} s"
                 f"{ratio:>11.3f}"

@@ -64,8 +64,8 @@ async def test_killed_right_after_each_acknowledgement_nothing_acknowledged_is_l
 
             # The one that is answered first may find the other one under way.
             under_way = [
-                asyncio.ensure_future(hand_over(running.url, str(uuid.uuid4())))
-                for hand_over in ((register, deliver) if number % 2 else (deliver, register))
+                asyncio.ensure_future(report(running.url, str(uuid.uuid4())))
+                for report in ((register, deliver) if number % 2 else (deliver, register))
             ]
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             await running.kill()

@@ -74,7 +74,7 @@ class Receiver:
         return Response(status_code=204)
 
     def ids(self, *, signed: bool = True) -> list[str]:
-        """The ids of the ends told, in the order of their arrival."""
+        """The ids of the ends reported, in the order of their arrival."""
         return [
             one.body["generation_id"]
             for one in self.received

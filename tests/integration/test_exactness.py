@@ -130,7 +130,7 @@ async def test_killed_and_restarted_at_random_moments_every_durable_metric_is_tr
             await running.kill()
     assert page.sum("vivix_generations_discovered_total", source="config") == GENERATIONS
     # A failure does not say its model. Where the answer that did may have met a dead exporter, its own word
-    # is taken for it; every other one must have the model that it was told.
+    # is taken for it; every other one must have the model that was reported to it.
     unnamed = recorded_without_model(path)
     true = truth(scene.api.world, scene.clock.now_us(), scene.api.shown, unnamed=unnamed)
     assert_true(page, true, queues=False)

@@ -179,7 +179,7 @@ async def test_a_broken_file_keeps_its_last_good_content_and_is_told_of_once(tmp
             assert not it.files.whole
             path.write_text('["b"]')
             await it.until("b", "d")
-            await until(lambda: it.files.broken == 0, "the file is mended")
+            await until(lambda: it.files.broken == 0, "the file is fixed")
     assert all({"a"} <= ids or {"b"} <= ids for ids in it.seen[1:])
     assert [(log["log_level"], log["account"], log["file"], log.get("error")) for log in logs] == [
         ("warning", "studio", str(path), "line 1, column 7: not JSON: Unterminated string starting at"),

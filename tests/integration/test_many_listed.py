@@ -52,7 +52,7 @@ async def test_ids_that_have_ended_cost_no_call_however_many_the_files_list(tmp_
         async with exporter(path) as running:
             with (tmp_path / "ids.txt").open("a") as file:
                 file.write(f"{running_one}\n")
-            await until(lambda: api.shown.of(running_one).answers > 0, "the new one is looked at")
+            await until(lambda: api.shown.of(running_one).answers > 0, "the new one is polled")
             page = await running.scrape()
     assert page.of("vivix_generations_discovered_total") == {("studio", "file"): IDS + 1}
     # Wallet, models, and the new one.

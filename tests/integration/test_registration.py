@@ -1,4 +1,4 @@
-"""Ids are handed over by HTTP, and what became of them is read back."""
+"""Ids are registered over HTTP, and what became of them is read back."""
 
 import asyncio
 import json

@@ -117,13 +117,13 @@ async def test_an_id_that_is_listed_no_more_is_not_polled_and_stays_counted(tmp_
         stays, goes = at.submit(count=2)
         at.account("studio", [stays, goes])
         async with at.running() as running:
-            await until(lambda: at.api.shown.of(goes).answers > 0, "it is looked at")
+            await until(lambda: at.api.shown.of(goes).answers > 0, "it is polled")
             at.account("studio", [stays])
             await at.reload(running)
-            looks = at.api.shown.of(goes).answers
+            polls = at.api.shown.of(goes).answers
             await until(lambda: not any(followed(running).values()), "the other one's end is seen")
             page = await running.scrape()
-    assert at.api.shown.of(goes).answers <= looks + 1  # one may have been under way
+    assert at.api.shown.of(goes).answers <= polls + 1  # one may have been under way
     assert page.sum("vivix_generations_total") == 1
     assert page.of("vivix_generations_discovered_total") == {("studio", "config"): 2}
     assert page.sum("vivix_generations_in_flight") == 0
@@ -142,15 +142,15 @@ async def test_a_broken_configuration_is_refused_whole_and_says_why(tmp_path: Pa
             names = followed(running).keys()
             del at.accounts["lab"]
             assert (await at.reload(running))[0] == 200
-            mended = await running.scrape()
+            fixed = await running.scrape()
     assert status == 500
     assert "accounts[2].acount_typo: unknown key" in text
     assert any("refused" in line["event"] and "acount_typo" in line["error"] for line in logs)
     assert names == {"studio"}
     successful = "vivix_exporter_config_last_reload_successful"
-    assert [page.sum(successful) for page in (before, after, mended)] == [1, 0, 1]
+    assert [page.sum(successful) for page in (before, after, fixed)] == [1, 0, 1]
     at_time = "vivix_exporter_config_last_reload_success_timestamp_seconds"
-    assert before.sum(at_time) == after.sum(at_time) < mended.sum(at_time)
+    assert before.sum(at_time) == after.sum(at_time) < fixed.sum(at_time)
 
 
 async def test_what_needs_a_restart_is_refused_by_name(tmp_path: Path) -> None:
@@ -177,17 +177,17 @@ async def test_an_account_that_moves_to_another_api_is_asked_about_there(tmp_pat
         [id] = at.submit()
         at.account("studio", [id])
         async with at.running() as running:
-            await until(lambda: at.calls("studio") > 2, "it is looked at")
+            await until(lambda: at.calls("studio") > 2, "it is polled")
             at.account("studio", [id], base_url=other.url)
             await at.reload(running)
-            await until(lambda: other.calls("studio") > 2, "it is looked at elsewhere")
+            await until(lambda: other.calls("studio") > 2, "it is polled elsewhere")
 
 
 async def test_a_share_that_is_lowered_holds_at_once(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         at.account("studio", at.submit(count=30), rate_limit_share=0.9)
         async with at.running() as running:
-            await until(lambda: at.calls("studio") > 20, "it is looked at")
+            await until(lambda: at.calls("studio") > 20, "it is polled")
             at.account("studio", at.accounts["studio"]["generations"], rate_limit_share=0.05)
             await at.reload(running)
             page = await running.scrape()

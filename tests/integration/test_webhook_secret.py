@@ -1,4 +1,4 @@
-"""A webhook secret that is not the vendor's: said once, with what to check, and told apart from silence."""
+"""A webhook secret that is not the vendor's: said once, with what to check, and kept apart from silence."""
 
 import uuid
 from collections.abc import MutableMapping

@@ -35,8 +35,8 @@ async def test_where_webhooks_arrive_hardly_any_call_is_needed(tmp_path: Path) -
     at.assert_counted(page, known)
     assert {id for id, one in known.items() if one["source"] == "api"} == at.registered
     assert not any(at.api.shown.of(id).answers for id in known if id not in at.registered)
-    looks = sum(at.api.shown.of(id).answers for id in at.registered)
-    assert len(at.registered) <= looks <= 1.1 * len(at.registered)
+    polls = sum(at.api.shown.of(id).answers for id in at.registered)
+    assert len(at.registered) <= polls <= 1.1 * len(at.registered)
     pushed = [id for id in at.registered if known[id]["observed_via"] == "webhook"]
     assert page.sum("vivix_exporter_detection_lag_seconds_count", via="webhook") == len(pushed)
     assert len(pushed) >= 0.99 * len(at.registered)
@@ -123,7 +123,7 @@ async def test_a_failure_that_was_charged_counts_no_credits_and_the_log_says_so_
     assert (said["account"], said["id"], said["charged"]) == ("studio", "one", 12)
 
 
-async def test_an_id_that_nobody_handed_over_is_adopted_with_its_time_of_creation(tmp_path: Path) -> None:
+async def test_an_id_that_nobody_registered_is_adopted_with_its_time_of_creation(tmp_path: Path) -> None:
     async with quiet(tmp_path) as running:
         body = delivery(generation_id="abc123")
         assert await post(running, body, signed(body)) == 204

@@ -19,7 +19,7 @@ OBSERVED, FOLLOWED = "vivix_account_spend_observed_credits", "vivix_account_spen
 
 
 def real(telling: Telling, api: SimulatedApi, records: Records) -> set[str]:
-    """The ids that the exporter was told of and that end: registered, listed, or delivered."""
+    """The ids that the exporter learnt of and that end: registered, listed, or delivered."""
     acknowledged = api.delivered.acknowledged()
     ids = set()
     for key, told in telling.generations.items():
@@ -73,7 +73,7 @@ def told_rows(page: Scrape, telling: Telling, records: Records, ids: set[str]) -
             lost.append(f"{key[0]}/{key[1]} ({told.way}): {_state(record)}")
         if key in records.drops and not told.may_drop:
             wrongly.append(f"{key[0]}/{key[1]} ({told.way}): {[r.value for r, _ in records.drops[key]]}")
-    yield row_of("every generation told of has its end", f"{len(ids)} generations", lost)
+    yield row_of("every generation registered or reported has its end", f"{len(ids)} generations", lost)
     yield row_of("nothing that exists was dropped", f"{len(records.drops)} ids dropped", wrongly)
     expected = sum(told.expected is not Expected.COUNTED for told in telling.generations.values())
     yield row_of("what can never end was dropped, for its reason", f"{expected} ids", nonsense)

@@ -50,7 +50,7 @@ class Expected(StrEnum):
 
 @dataclass(slots=True)
 class Told:
-    """One generation as the exporter was told of it. `may_drop` says that a drop before its end is right;
+    """One generation as the exporter learnt of it. `may_drop` says that a drop before its end is right;
     `told` that the exporter has acknowledged or must have read it."""
 
     way: Way

@@ -49,7 +49,7 @@ Who = str
 
 
 class Received:
-    """What Alertmanager told: every status of each alert in order, and its texts."""
+    """What Alertmanager reported: every status of each alert in order, and its texts."""
 
     def __init__(self) -> None:
         self.statuses: dict[tuple[str, Who], list[str]] = defaultdict(list)
@@ -68,7 +68,7 @@ class Received:
         return Response()
 
     async def until(self, status: str, who: Who, *names: str) -> None:
-        """Return once the last that was told of each of these alerts is `status`."""
+        """Return once the last report of each of these alerts is `status`."""
 
         def missing() -> list[str]:
             return [name for name in names if self.statuses.get((name, who), [])[-1:] != [status]]
@@ -107,15 +107,15 @@ class Stage:
     submitted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     async def firing(self, who: Who, *alerts: str) -> None:
-        """Return once Alertmanager has told that all of these fire."""
+        """Return once Alertmanager has reported that all of these fire."""
         await self.received.until("firing", who, *alerts)
 
     async def resolved(self, who: Who, *alerts: str) -> None:
-        """Return once Alertmanager has told that they have resolved."""
+        """Return once Alertmanager has reported that they have resolved."""
         await self.received.until("resolved", who, *alerts)
 
     async def submit(self, account: str, feed: Feed) -> None:
-        """One round of an account, handed over to the exporter."""
+        """One round of an account, registered with the exporter."""
         world, ids = self.api.world, []
         usual, world.failure_ratio = world.failure_ratio, feed.failing
         with suppress(InsufficientCreditsError):

@@ -29,8 +29,8 @@ def cadence(max_models: int = 100) -> Cadence:
     return learnt
 
 
-def looks(schedule: Cadence, model: str | None, until: float) -> list[float]:
-    """The ages at which a generation that goes on and on is looked at."""
+def polls(schedule: Cadence, model: str | None, until: float) -> list[float]:
+    """The ages at which a generation that goes on and on is polled."""
     age, ages = 0.0, []
     while age < until:
         age += schedule.interval(model, age)
@@ -52,11 +52,11 @@ def hazard(category: str | None, durations: list[float]) -> Hazard:
 
 
 def test_a_picture_is_first_looked_at_after_some_seconds() -> None:
-    assert 4 <= looks(cadence(), "picture", 1)[0] <= 12
+    assert 4 <= polls(cadence(), "picture", 1)[0] <= 12
 
 
 def test_a_film_is_first_looked_at_later_than_a_picture() -> None:
-    assert 10 <= looks(cadence(), "film", 1)[0] <= 60
+    assert 10 <= polls(cadence(), "film", 1)[0] <= 60
 
 
 def test_an_unknown_model_is_looked_at_ever_more_rarely() -> None:
@@ -64,14 +64,14 @@ def test_an_unknown_model_is_looked_at_ever_more_rarely() -> None:
     assert schedule.interval(None, 0.0) <= 4
     pauses = [schedule.interval(None, 2.0**doubling) for doubling in range(11)]
     assert all(1 < later / earlier < 2 for earlier, later in pairwise(pauses))
-    gaps = [after - before for before, after in pairwise(looks(schedule, None, 1_000))]
+    gaps = [after - before for before, after in pairwise(polls(schedule, None, 1_000))]
     assert all(later > 0.99 * earlier for earlier, later in pairwise(gaps))
 
 
 def test_a_category_that_is_not_known_is_like_none() -> None:
     schedule = cadence()
     schedule.set_category("song", "audio")
-    assert looks(schedule, "song", 300) == looks(schedule, None, 300)
+    assert polls(schedule, "song", 300) == polls(schedule, None, 300)
 
 
 @pytest.mark.parametrize("category", [None, "image", "video"])
@@ -80,7 +80,7 @@ def test_looks_move_to_where_ends_are(category: str | None) -> None:
     if category is not None:
         schedule.set_category("m", category)
     learn(schedule, "m", around=30)
-    ages = looks(schedule, "m", 300)
+    ages = polls(schedule, "m", 300)
     assert ages[0] >= 15
     assert sum(25 <= age <= 36 for age in ages) >= 3
     wide = [after - before for before, after in pairwise(ages) if before > 60]
@@ -92,7 +92,7 @@ def test_a_model_that_became_slower_is_learnt_anew() -> None:
     schedule = cadence()
     learn(schedule, "m", around=10)
     learn(schedule, "m", around=120, times=4_000)
-    ages = looks(schedule, "m", 150)
+    ages = polls(schedule, "m", 150)
     assert sum(age < 60 for age in ages) < sum(100 <= age <= 140 for age in ages)
 
 
@@ -101,16 +101,16 @@ def test_ends_are_found_about_as_late_as_aimed_at() -> None:
     durations = [rng.lognormvariate(math.log(30), 0.5) for _ in range(2_000)]
     for duration in durations:
         schedule.learn("m", duration)
-    ages = looks(schedule, "m", max(durations))
+    ages = polls(schedule, "m", max(durations))
     lags = [next(age for age in ages if age >= duration) - duration for duration in durations]
     assert LAG / 2 < sum(lags) / len(lags) < 1.5 * LAG
 
 
 def test_what_one_model_taught_does_not_change_another() -> None:
     schedule = cadence()
-    before = looks(schedule, "other", 100)
+    before = polls(schedule, "other", 100)
     learn(schedule, "m", around=30)
-    assert looks(schedule, "other", 100) == before
+    assert polls(schedule, "other", 100) == before
 
 
 def test_models_beyond_the_limit_share_what_is_learnt() -> None:
@@ -118,23 +118,23 @@ def test_models_beyond_the_limit_share_what_is_learnt() -> None:
     learn(schedule, "first", around=5)
     learn(schedule, "second", around=500)
     learn(schedule, "third", around=30)
-    assert looks(schedule, "fourth", 100) == looks(schedule, "third", 100)
-    assert looks(schedule, "third", 100)[0] >= 15
-    assert looks(schedule, "first", 100) != looks(schedule, "third", 100)
+    assert polls(schedule, "fourth", 100) == polls(schedule, "third", 100)
+    assert polls(schedule, "third", 100)[0] >= 15
+    assert polls(schedule, "first", 100) != polls(schedule, "third", 100)
 
 
 def test_a_category_that_arrives_late_does_not_lose_what_was_learnt() -> None:
     schedule = cadence()
     learn(schedule, "m", around=100)
     schedule.set_category("m", "image")
-    assert looks(schedule, "m", 1)[0] >= 50
+    assert polls(schedule, "m", 1)[0] >= 50
 
 
 def test_a_category_that_arrives_late_is_the_prior_of_what_was_not_learnt() -> None:
     schedule = cadence()
     schedule.interval("m", 0.0)
     schedule.set_category("m", "video")
-    assert looks(schedule, "m", 300) == looks(schedule, "film", 300)
+    assert polls(schedule, "m", 300) == polls(schedule, "film", 300)
 
 
 @given(age=AGES, durations=DURATIONS, category=CATEGORIES)
@@ -246,8 +246,8 @@ def test_the_net_finds_an_end_by_its_first_age_or_twice_the_duration(
 def test_other_aims_keep_what_was_learnt() -> None:
     schedule = cadence()
     learn(schedule, "m", around=30)
-    before = looks(schedule, "m", 40)
+    before = polls(schedule, "m", 40)
     schedule.aim(2 * LAG, SHORTEST, LONGEST)
-    assert len(looks(schedule, "m", 40)) < len(before)
+    assert len(polls(schedule, "m", 40)) < len(before)
     schedule.aim(LAG, SHORTEST, LONGEST)
-    assert looks(schedule, "m", 40) == before
+    assert polls(schedule, "m", 40) == before

@@ -264,7 +264,7 @@ def test_demand_adds_up_and_comes_back_to_nothing(rates: list[float]) -> None:
         schedule.set_due(gid(number), number, rate)
     assert schedule.demand == pytest.approx(sum(rates))
     drain(schedule, len(rates))
-    assert schedule.demand == pytest.approx(sum(rates)), "looks under way still count"
+    assert schedule.demand == pytest.approx(sum(rates)), "polls under way still count"
     for number in range(len(rates)):
         schedule.remove(gid(number))
         assert schedule.demand >= 0

@@ -1,4 +1,4 @@
-"""What takes a file's place between two looks at it is neither waited for nor read."""
+"""What takes a file's place between two reads of it is neither waited for nor read."""
 
 import os
 from pathlib import Path

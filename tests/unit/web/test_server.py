@@ -1,4 +1,4 @@
-"""Addresses as people write them, and what they are told when one cannot be used."""
+"""Addresses as people write them, and the error when one cannot be used."""
 
 import errno
 import socket
