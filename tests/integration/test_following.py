@@ -123,8 +123,9 @@ async def test_one_that_never_ends_is_given_up(tmp_path: Path) -> None:
 async def test_an_undocumented_status_is_counted_and_logged_once_and_followed_on(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         async with scene(tmp_path) as at:
-            at.api.faults.schedule(Fault.UNDOCUMENTED_STATUS, 0, at.clock.now_us() + 10_000_000)
-            async with at.following(at.submit(), at.submit()) as running:
+            # It strikes only answers for what is in flight.
+            at.api.faults.strike_next(Fault.UNDOCUMENTED_STATUS, times=1_000)
+            async with at.following(at.submit(video=True), at.submit(video=True)) as running:
                 await until(lambda: none_followed(running), "the ends are seen")
                 page = await running.scrape()
     assert page.sum("vivix_api_errors_total", error="unknown_status") >= 2
@@ -209,7 +210,7 @@ async def test_credits_plan_and_models_are_shown(tmp_path: Path) -> None:
 
 
 async def test_what_can_be_told_beforehand_is_shown_as_zero_before_it_happens(tmp_path: Path) -> None:
-    async with scene(tmp_path) as at, at.following(at.submit()) as running:
+    async with scene(tmp_path) as at, at.following(at.submit(video=True)) as running:
         async with asyncio.timeout(PATIENCE):
             while not (page := await running.scrape()).of("vivix_generations_in_flight"):
                 await asyncio.sleep(0.01)
