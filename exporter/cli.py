@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import cast
+from typing import NoReturn, cast
 
 import click
 
@@ -42,15 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _abandon_stdout()
         sys.exit(FAILED)
     except OSError as error:
-        _abandon_stdout()
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), FAILED)
+        _fail_for(error)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(FAILED)
     except ExceptionGroup as group:
-        ours, others = group.split(ExporterError)
-        if ours is None or others is not None:
+        known, others = group.split((ExporterError, OSError))
+        if known is None or others is not None:
             raise
-        _fail(str(_first(ours)), FAILED)
+        first = _first(known)
+        if isinstance(first, OSError):
+            _fail_for(first)
+        _fail(str(first), FAILED)
 
 
 class _Commands(click.Group):
@@ -94,7 +96,13 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _first(group: ExceptionGroup[ExporterError]) -> ExporterError:
+def _fail_for(error: OSError) -> NoReturn:
+    """Report what the system refuses, such as to write to stdout."""
+    _abandon_stdout()
+    _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), FAILED)
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
@@ -104,7 +112,7 @@ def _path(error: click.ClickException) -> str:
     return context.command_path if context else NAME
 
 
-def _fail(text: str, status: int) -> None:
+def _fail(text: str, status: int) -> NoReturn:
     """Print an error, each line with the program's name, and exit."""
     try:
         for line in text.splitlines():

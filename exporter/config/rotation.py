@@ -24,6 +24,8 @@ class RotatingSecrets:
         self._read_at = float("-inf")
         self._unreadable = False
         self._secrets: tuple[Secret, ...] = ()
+        # The configuration has just been found good; the source may be gone when they are first needed.
+        self.current()
 
     def current(self) -> tuple[Secret, ...]:
         """Return the secrets in force: the last ones read, while they cannot be read."""

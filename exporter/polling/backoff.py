@@ -12,6 +12,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds, for 5xx and everything unreachable: the vendor's table of errors."""
 FIRST_LOCKOUT, LONGEST_LOCKOUT = 5.0, 300.0
 """Seconds, while the key does not work."""
+LONGEST_ASKED = 60.0
+"""Seconds waited at the API's wish while it is in trouble: the vendor's, for PROVIDER_DOWN. A longer wish may
+be that of a few ids alone."""
 RATE_LIMIT_PAUSE = 60.0
 """Seconds, on a 429 that does not say how long: every window of the limit is over by then."""
 CERTAIN = 3
@@ -29,6 +32,7 @@ class Backoff:
         self._rng = rng
         self._failures = 0
         self._lockouts = 0
+        self._limited = 0
         self._paused_until = float("-inf")
         self._paused_at = float("-inf")
 
@@ -40,7 +44,7 @@ class Backoff:
     @property
     def troubled(self) -> bool:
         """Whether only one call at a time should go out, to find out whether the API answers again."""
-        return self._failures > 0 or self._lockouts > 0
+        return self._failures > 0 or self._lockouts > 0 or self._limited > 0
 
     @property
     def paused_until(self) -> float:
@@ -50,7 +54,7 @@ class Backoff:
     def answered(self) -> None:
         """Note an answer with this key; also one by which the API refuses an id."""
         self.up = self.key_valid = True
-        self._failures = self._lockouts = 0
+        self._failures = self._lockouts = self._limited = 0
 
     def unlocked(self) -> None:
         """Note an answer that is not a lock-out, though not one to a valid key either."""
@@ -69,13 +73,16 @@ class Backoff:
         """Note the failure of a call that went out at `started`, if its id or endpoint is not to blame.
 
         Returns the pause that follows, in seconds. Unless `certain`, the API counts as down only once some
-        more calls have failed.
+        more calls have failed, and is not waited for as long as it asks.
         """
         if owner is Owner.BUDGET:
             self._failures = 0
-            return self._pause(
-                now, max(FIRST_PAUSE, RATE_LIMIT_PAUSE if retry_after is None else retry_after)
-            )
+            if self._limited and started < self._paused_at:
+                return max(0.0, self._paused_until - now)
+            # A wait that was too short, or none at all, is not what the API meant.
+            pause = self._lengthened(FIRST_PAUSE, RATE_LIMIT_PAUSE, self._limited)
+            self._limited += 1
+            return self._pause(now, max(pause, RATE_LIMIT_PAUSE if retry_after is None else retry_after))
         under_way = self.troubled and started < self._paused_at
         if owner is Owner.KEY:
             self.up = self.key_valid = False
@@ -91,7 +98,10 @@ class Backoff:
                 return max(0.0, self._paused_until - now)
             pause = self._lengthened(FIRST_PAUSE, LONGEST_PAUSE, self._failures)
             self._failures += 1
-        return self._pause(now, max(pause, retry_after or 0.0))
+            if not certain:
+                # It may be trouble of these ids alone, which others need not wait for.
+                retry_after = None
+        return self._pause(now, max(pause, min(retry_after or 0.0, LONGEST_ASKED)))
 
     def new_key(self, now: float) -> None:
         """Allow a call at once, since the key was replaced."""

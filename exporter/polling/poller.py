@@ -229,9 +229,8 @@ class Poller:
             return
         witness = Witness(Endpoint.GENERATION, id)
         match self._failed(witness, error, started, certain=generation.status is not None):
-            case Owner.KEY | Owner.BUDGET:
-                self.follower.poll_soon(id)
-            case Owner.API:
+            case Owner.KEY | Owner.BUDGET | Owner.API:
+                # Behind the others: were this id the only one so answered, they would never be asked.
                 self.follower.ask_again(id, own=False)
             case Owner.WITNESS:
                 await self._wait_or_drop(id, witness, error)

@@ -17,6 +17,7 @@ RELAPSE = 60.0
 """Seconds within which another outage continues the last one."""
 
 _ACTIONS = (
+    ("removed or replaced", "put the file back, or restart the exporter"),
     ("full", "free some space on its disk"),
     ("locked", "end the other program that has locked it"),
     ("readonly", "make the file and its folder writable"),

@@ -53,6 +53,7 @@ class Database:
         self.path = path = files.resolve(path)
         self._clock = clock or SystemClock()
         self._lock: IO[str] | None = None
+        self._identity: tuple[int, int] | None = None
         try:
             if owner:
                 self._lock = files.claim(path)
@@ -64,6 +65,8 @@ class Database:
             if owner:
                 # Only now it is known to be ours.
                 files.make_private(path)
+                self._identity = files.identity(path)
+                self._checkpoint()
         except OSError as error:
             self.close()
             raise StateUnusableError(f"{path}: cannot open the state file: {error.strerror}") from error
@@ -78,6 +81,11 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """Begin a transaction: committed on leaving, rolled back on an exception. Raises StoreError, and its
         subclass UnstorableError where the fault lies in what was to be done rather than in the file."""
+        if self._identity is not None and files.identity(self.path) != self._identity:
+            # SQLite would go on writing to a file that the next process does not find.
+            raise StoreError(
+                f"{self.path}: the state file was removed or replaced; put it back, or restart the exporter"
+            )
         try:
             with self.engine.begin() as connection:
                 yield connection
@@ -95,6 +103,13 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             raise StoreError(f"{self.path}: {_cause(error)}") from error
+
+    def _checkpoint(self) -> None:
+        """Move what is in the write-ahead log into the file itself, which alone is nothing without it."""
+        with self.engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def restart_histograms(self, bounds_us: tuple[int, ...]) -> bool:
         """Forget the histograms if they were made with other buckets. Returns whether it did."""

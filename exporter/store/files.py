@@ -50,6 +50,15 @@ def make_private(path: Path) -> None:
             file.chmod(_PRIVATE)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _files_beside(path: Path) -> list[Path]:
     return [file for file in (Path(f"{path}{suffix}") for suffix in _BESIDE) if file.exists()]
 

@@ -72,6 +72,7 @@ class Store:
         self._availability = Availability(clock, meter)
         self.writable = self._availability.writable
         self._refusals: set[str] = set()
+        self._unread = 0
         self.spans_due = asyncio.Event()
         """Set whenever spans have become due."""
         self.spans_pending = 0
@@ -100,7 +101,17 @@ class Store:
             with self._database.read() as connection:
                 return question(Reading(connection))
 
-        return await asyncio.to_thread(ask)
+        try:
+            answer = await asyncio.to_thread(ask)
+        except StoreError as error:
+            if not self._unread:
+                _log.error("the state cannot be read", error=str(error))
+            self._unread += 1
+            raise
+        if self._unread:
+            _log.info("the state can be read again", reads_failed=self._unread)
+            self._unread = 0
+        return answer
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled; what has arrived by then is still committed."""

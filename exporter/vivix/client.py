@@ -287,4 +287,4 @@ def _number(header: str | None) -> float | None:
 
 def _whole(header: str | None) -> int | None:
     number = _number(header)
-    return None if number is None else int(number)
+    return None if number is None else max(0, int(number))

@@ -1,17 +1,50 @@
 """The connections to the API: how they are opened, and what their failures mean."""
 
 import os
+import socket
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from exporter.errors import ApiError, ApiErrorKind
+from exporter.threads import on_thread
+
+
+class _Resolver(AbstractResolver):
+    """The system's resolver, on threads that the process does not wait for at its end: a name server may
+    never answer, and the library's own resolver would hold the exit up for as long."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        def look_up() -> list[ResolveResult]:
+            found = socket.getaddrinfo(
+                host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+            return [
+                ResolveResult(
+                    hostname=host,
+                    host=str(address[0]),
+                    port=int(address[1]),
+                    family=of,
+                    proto=protocol,
+                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                )
+                for of, _, protocol, _, address in found
+            ]
+
+        return await on_thread(look_up, "resolver")
+
+    async def close(self) -> None:
+        """Nothing is kept."""
 
 
 def open_session(proxy: str | None) -> aiohttp.ClientSession:
     """Return a session that connects through `proxy`, takes nothing else from the environment, and keeps no
     cookies. Must be called inside a running event loop."""
     return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=_Resolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
         timeout=aiohttp.ClientTimeout(total=None),

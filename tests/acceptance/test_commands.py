@@ -179,10 +179,12 @@ def test_streams_that_are_closed_are_no_traceback(tmp_path: Path, redirection: s
     assert "Traceback" not in done.stderr
 
 
-def test_output_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["--help", "simulate"])
+def test_output_that_cannot_be_written_is_a_failure(command: str) -> None:
+    arguments = ["--help"] if command == "--help" else [command, "--listen", "127.0.0.1:0"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (1, "vivix-exporter: No space left on device\n")
 

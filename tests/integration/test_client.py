@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import traceback
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -460,6 +461,27 @@ async def test_a_name_that_no_host_can_have_is_an_error_of_the_call(host: str) -
     async with client_of(f"http://{host}") as client:
         error = await failure(client.plan())
     assert host in error.message
+
+
+def test_a_name_server_that_never_answers_does_not_hold_up_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, never = threading.Event(), threading.Event()
+
+    def resolve(*_arguments: object, **_options: object) -> list[object]:
+        asked.set()
+        never.wait()
+        return []
+
+    async def call() -> None:
+        async with client_of("http://name-that-nobody-knows.example") as client:
+            calling = asyncio.ensure_future(client.plan())
+            while not asked.is_set():
+                await asyncio.sleep(0.005)
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    asyncio.run(call())  # it would wait for the thread that resolves if that were one of its own
+    never.set()
 
 
 async def test_a_port_that_does_not_speak_tls_is_a_failure_of_tls() -> None:

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Protocol
 
-import structlog
 import yaml
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -45,8 +44,6 @@ MAX_PAGE, USUAL_PAGE = 1_000, 100
 """Generations in one answer."""
 
 _NO_STORE = "the state cannot be read or written at present; try again"
-
-_log = structlog.get_logger("exporter.web.api")
 
 
 class Intake(Protocol):
@@ -135,8 +132,7 @@ class Api:
             found = await self._store.read(lambda reading: reading.page(of, place, limit + 1))
         except BadRequestError as error:
             return _wrong(HTTPStatus.BAD_REQUEST, str(error))
-        except StoreError as error:
-            _log.error("cannot list generations", error=str(error))
+        except StoreError:
             return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
         page = found[:limit]
         return JSONResponse(
@@ -162,8 +158,7 @@ class Api:
 
         try:
             found = await self._store.read(find)
-        except StoreError as error:
-            _log.error("cannot show a generation", error=str(error))
+        except StoreError:
             return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE)
         if found is None:
             return _wrong(HTTPStatus.NOT_FOUND, "no generation of this id is registered")

@@ -68,6 +68,10 @@ def parse_registration(
         if any(problem["type"] == "too_long" for problem in problems):
             raise TooManyIdsError from None
         first = problems[0]
+        if first["type"] == "json_invalid":
+            raise BadRequestError(f"the body is not JSON: {first['ctx']['error']}") from None
+        if not first["loc"]:
+            raise BadRequestError('expected a JSON object: {"generations": [{"id": …}, …]}') from None
         message = str(first.get("ctx", {}).get("error", first["msg"]))
         raise BadRequestError(f"{_path(first['loc'])}{message}") from None
     registrations: dict[AccountName, list[NewGeneration]] = {}

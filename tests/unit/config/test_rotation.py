@@ -48,3 +48,12 @@ def test_an_empty_file_admits_nobody(tmp_path: Path) -> None:
     file = tmp_path / "secrets"
     file.write_text("\n")
     assert not RotatingSecrets(SecretSource(file=file), "the secret", Time()).admits(lambda _: True)
+
+
+def test_secrets_whose_source_goes_before_they_are_needed_hold(tmp_path: Path) -> None:
+    file, time = tmp_path / "secrets", Time()
+    file.write_text("old")
+    secrets = RotatingSecrets(SecretSource(file=file), "the secret", time)
+    file.unlink()
+    time.now += READ_EVERY
+    assert secrets.current() == (Secret("old"),)

@@ -132,3 +132,29 @@ def test_too_many_calls_without_a_word_wait_for_a_whole_window() -> None:
 
 def test_a_longer_wait_that_the_api_asks_for_is_kept() -> None:
     assert backoff().failed(Owner.API, 0, 0, retry_after=60) == 60
+
+
+def test_a_rate_limit_that_asks_for_no_wait_is_waited_for_longer_each_time_until_an_answer() -> None:
+    account, now, pauses = backoff(), 0.0, []
+    for _ in range(8):
+        pauses.append(account.failed(Owner.BUDGET, now, now, retry_after=0))
+        assert account.troubled
+        now = account.paused_until
+    assert pauses[0] <= FIRST_PAUSE * (1 + JITTER)
+    assert pauses[-1] >= RATE_LIMIT_PAUSE
+    assert all(later > earlier for earlier, later in pairwise(pauses[:6]))
+    account.answered()
+    assert account.failed(Owner.BUDGET, now, now, retry_after=0) <= FIRST_PAUSE * (1 + JITTER)
+
+
+def test_calls_that_were_under_way_at_a_rate_limit_make_no_wait_longer() -> None:
+    account = backoff()
+    account.failed(Owner.BUDGET, 0.0, 1.0, retry_after=5)
+    for _ in range(10):
+        account.failed(Owner.BUDGET, 0.5, 1.5, retry_after=0)
+    assert account.paused_until == 6.0
+
+
+def test_ids_that_may_be_bad_do_not_make_the_account_wait_as_long_as_they_ask() -> None:
+    assert backoff().failed(Owner.API, 0, 0, 60.0, certain=False) <= FIRST_PAUSE * (1 + JITTER)
+    assert backoff().failed(Owner.API, 0, 0, 60.0) == 60.0

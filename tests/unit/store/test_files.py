@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import StateUnusableError
+from exporter.errors import StateUnusableError, StoreError, UnstorableError
 from exporter.store import Database
 
 WITHOUT_PRIVILEGES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
@@ -134,3 +134,20 @@ def test_a_folder_that_cannot_be_entered_is_refused_for_reading_too(tmp_path: Pa
         check=True,
     )
     assert "cannot open the state file: Permission denied" in done.stdout
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_state_that_was_removed_or_replaced_is_not_written_until_it_is_back(
+    tmp_path: Path, replaced: bool
+) -> None:
+    path = tmp_path / "state.db"
+    with closing(Database(path, owner=True)) as database:
+        path.rename(tmp_path / "elsewhere.db")
+        if replaced:
+            path.touch()
+        with pytest.raises(StoreError, match="removed or replaced") as raised, database.begin():
+            pass
+        assert not isinstance(raised.value, UnstorableError)
+        (tmp_path / "elsewhere.db").rename(path)
+        with database.begin():
+            pass
