@@ -281,7 +281,8 @@ class Poller:
             self.backoff.unlocked()
         pause = 0.0
         if owner is not Owner.WITNESS:
-            certain = certain or error.kind is ApiErrorKind.UNREACHABLE
+            unreachable = error.kind is ApiErrorKind.UNREACHABLE
+            certain = certain or unreachable or self._witnesses.nothing_answers
             pause = self.backoff.failed(owner, started, now, error.retry_after, certain=certain)
         self._log.failed(witness, owner, error, pause, self._witnesses.times(witness), up=self.backoff.up)
         return owner

@@ -106,6 +106,11 @@ class Witnesses:
         failing.refused_since = _first(failing.refused_since, now) if own and kind in _REFUSALS else None
         return owner
 
+    @property
+    def nothing_answers(self) -> bool:
+        """Whether the API has answered nothing at all yet, not even for the wallet."""
+        return self._answered_at == float("-inf") and PLAN in self._failing
+
     def times(self, witness: Witness) -> int:
         """Return how often a witness has failed by itself since its last answer."""
         failing = self._failing.get(witness)

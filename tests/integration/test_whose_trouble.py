@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from exporter.clock import MICROS, ScaledClock, SystemClock
 from exporter.domain.values import AccountName
 from exporter.polling.poller import CALLS_AT_ONCE
+from exporter.simulator import wire
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -261,6 +262,18 @@ async def test_an_api_in_trouble_is_called_once_at_a_time_and_less_and_less_ofte
         "the API answers again",
     ]
     assert noted[1]["failed_calls"] >= 3
+
+
+async def test_an_api_that_hangs_from_the_start_is_down_once_its_first_calls_have_timed_out(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path) as at:
+        ids = at.ended(*(f"good-{number}" for number in range(3)))
+        at.front.everything = wire.Hang
+        async with at.following(*ids, request_timeout="40s") as running:
+            await known_up(running, up=False)
+            calls = at.front.calls
+    assert calls <= 2 + 3 + 1, "wallet, models, each id, and a probe that may have been sent meanwhile"
 
 
 @pytest.mark.parametrize(
