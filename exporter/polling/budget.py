@@ -68,9 +68,12 @@ class Budget:
         self._remaining_at = float("-inf")
         self.set_plan(calls_per_minute, share)
 
-    def set_plan(self, calls_per_minute: int, share: float) -> None:
-        """Change the allowance; calls made already count against it. It is at least one call a minute."""
-        self._plan = calls_per_minute
+    def set_plan(self, calls_per_minute: int, share: float, reported: int | None = None) -> None:
+        """Change the allowance; calls made already count against it. It is at least one call a minute.
+
+        `reported` is the API's own plan, where that is known: what the API reports as left is left of that.
+        """
+        self._plan = calls_per_minute if reported is None else min(calls_per_minute, reported)
         # 100 * 0.29 is 28.999… and means 29.
         self.limit = max(1, math.floor(calls_per_minute * share + 1e-9))
 

@@ -293,4 +293,5 @@ class Poller:
         if calls is None and plan is not None:
             return
         calls = calls or ASSUMED_CALLS_PER_MINUTE
-        self.budget.set_plan(calls, self._terms.rate_limit_share)
+        reported = plan.calls_per_minute if plan else None
+        self.budget.set_plan(calls, self._terms.rate_limit_share, reported)

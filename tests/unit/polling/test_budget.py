@@ -316,3 +316,12 @@ def test_a_slot_cannot_be_given_back_twice(
     assert budget.next_possible(1_000.0) == 1_000.0
     take(budget, 1_000.0)
     assert budget.try_take(2_000.0) is None, "the second time counted for nothing"
+
+
+def test_what_is_left_is_measured_by_the_plan_that_the_api_reports_not_by_one_that_is_configured() -> None:
+    budget = Budget(6_000, 0.5)
+    budget.set_plan(6_000, 0.5, reported=600)
+    budget.observe_remaining(500, 0.0)
+    assert budget.rate(0.0) == 3_000
+    budget.observe_remaining(30, 0.0)
+    assert budget.rate(0.0) == PROBES
