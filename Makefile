@@ -22,7 +22,7 @@ run: $(VENV)/.package
 test: $(VENV)/.package $(VENV)/.dev lint
 	@tests/install-servers
 	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS)
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal
 
 ## lint: what ruff and mypy say
 lint: $(VENV)/.package $(VENV)/.dev
