@@ -41,7 +41,7 @@ FACTOR = 300
 TICK = 0.3
 """Seconds, of the machine, between two rounds of submissions."""
 TOKEN = "token-of-the-stage"
-PATIENCE = 240.0
+PATIENCE = 400.0
 """Seconds that an alert may take to fire, and to resolve, on the slowest machine."""
 
 Who = str
