@@ -7,8 +7,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Literal
 
-import structlog
-
 from exporter.clock import MICROS, Clock
 from exporter.domain.values import DropReason, GenerationId
 from exporter.errors import ApiError, ApiErrorKind, StoreError, UnstorableError
@@ -30,8 +28,6 @@ CALLS_AT_ONCE = 20
 """Calls under way for one account; a hanging API must not pile up more."""
 ASSUMED_CALLS_PER_MINUTE = 240
 """The smallest plan's, until the API has reported this one's."""
-
-_log = structlog.get_logger("exporter.polling.poller")
 
 
 class Poller:
