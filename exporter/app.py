@@ -26,7 +26,7 @@ from exporter.metrics.instruments import Instruments
 from exporter.reloads import Refused, Reloads
 from exporter.store import Database, Store
 from exporter.store.reading import DueSpans
-from exporter.threads import on_thread
+from exporter.threads import on_thread, share_one_arena
 from exporter.tracing import Sender, SpanExport, choose, open_sender, server_of, trace_of
 from exporter.tracing.spans import Trace
 from exporter.web.api import Api
@@ -60,6 +60,7 @@ class App:
         reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that; `patience`
         is how many seconds a reload waits for files. Raises ConfigError where the `OTEL_*` variables make no
         sense, and StoreError."""
+        share_one_arena()
         self._config = config
         self._load = load or (lambda: config)
         self._clock = clock or SystemClock()
