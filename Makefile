@@ -39,6 +39,8 @@ format: $(VENV)/.dev
 bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_cadence.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
+	@tests/install-servers
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_replicas.py
 
 ## soak: one exporter through HOURS (24) of simulated trouble at SPEED (60) times real time; prints what held
 soak: $(VENV)/.package $(VENV)/.dev

@@ -24,12 +24,11 @@ from exporter.vivix.client import Client
 
 @dataclass(slots=True)
 class FollowedAccount:
-    """`webhook_secrets` is None where the account has no webhooks. A reload replaces what has changed."""
+    """The parts; a reload replaces what has changed."""
 
     config: Account
     poller: Poller
     sources: Sources
-    webhook_secrets: RotatingSecrets | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Builder:
         """All parts of an account, not yet loaded."""
         poller = self._poller(account, config)
         sources = self.sources(account, config, poller)
-        return FollowedAccount(account, poller, sources, webhook_secrets(account, config))
+        return FollowedAccount(account, poller, sources)
 
     def client(self, account: Account, config: Config) -> Client:
         """The API as the account sees it, without its key."""

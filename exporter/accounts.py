@@ -6,9 +6,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from exporter.account import Builder, FollowedAccount, aims, terms, webhook_secrets
-from exporter.config import Account, Config
+from exporter.config import Account, Config, RotatingSecrets
 from exporter.config.reload import AccountChanges, account_changes
-from exporter.domain.ledger import Ledger
 from exporter.domain.values import AccountName
 from exporter.errors import ConfigError, StoreError
 from exporter.metrics.instruments import Instruments
@@ -65,19 +64,26 @@ class Accounts:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
         instruments: Instruments,
         builder: Builder,
         patience: float = PATIENCE,
     ) -> None:
         self.followed: dict[AccountName, FollowedAccount] = {}
+        self.webhook_secrets: dict[AccountName, RotatingSecrets] = {}
+        """Of every configured account that has webhooks."""
+        self.configured: dict[AccountName, Account] = {}
         self._store = store
-        self._ledger = ledger
         self._instruments = instruments
         self._build = builder
         self._patience = patience
         self._tasks: dict[AccountName, _Tasks] = {}
         self._draining: dict[AccountName, asyncio.Task[None]] = {}
+
+    def configure(self, config: Config) -> None:
+        """Know which accounts there are, followed here or by another replica."""
+        self.configured = {AccountName(account.name): account for account in config.accounts}
+        secrets = {name: webhook_secrets(account, config) for name, account in self.configured.items()}
+        self.webhook_secrets = {name: one for name, one in secrets.items() if one is not None}
 
     async def start(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> int:
         """Follow one more account; returns once what is listed is stored, however long the state cannot be
@@ -89,22 +95,50 @@ class Accounts:
         self._begin(one, loops)
         return resumed
 
+    async def take_up(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> int | None:
+        """As `start`, for an account of a shared state: it may be lost, or the configuration be replaced,
+        meanwhile. Then nothing is followed, and the result is None."""
+        one = await self._load(account, config)
+        try:
+            resumed = len(one.poller.follower.schedule)
+            await one.sources.apply()
+            name = one.poller.account
+            if self.configured.get(name) is account and self._store.owns(name):
+                self._begin(one, loops)
+                return resumed
+        finally:
+            if self.followed.get(one.poller.account) is not one:
+                await one.poller.retire()
+        return None
+
+    def leave(self, name: AccountName) -> "asyncio.Task[None] | None":
+        """Stop following an account, for another replica. What is returned, if anything, ends once no call is
+        under way for it."""
+        if name in self.followed:
+            self._remove(name)
+        self._store.unload(name)
+        return self._draining.get(name)
+
     async def change(self, former: Config, config: Config, loops: asyncio.TaskGroup) -> AccountChanges:
         """Apply another configuration: wholly, or not at all where ConfigError is raised. What accounts that
-        stay follow is not disturbed."""
+        stay follow is not disturbed. Of a shared state, accounts that are new are left to their owners."""
         changes = account_changes(former, config)
+        coming = () if self._store.shared else changes.added
+        kept = [new for new in changes.kept if AccountName(new.name) in self.followed]
+        going = [name for name in changes.removed if name in self.followed]
         async with AsyncExitStack() as listings:
             try:
                 async with asyncio.timeout(self._patience):
-                    added = [await self._load(account, config) for account in changes.added]
-                    called = [self._call(self._kept(new), new, former, config) for new in changes.kept]
+                    added = [await self._load(account, config) for account in coming]
+                    called = [self._call(self._kept(new), new, former, config) for new in kept]
                     listed = [_Listed(one, one.sources, await one.sources.read()) for one in added]
-                    relisted = [await self._list(self._kept(new), new, config) for new in changes.kept]
+                    relisted = [await self._list(self._kept(new), new, config) for new in kept]
                     lists = [*listed, *filter(None, relisted)]
                     for one in lists:
                         await listings.enter_async_context(one.account.poller.follower.listing)
                 relistings = [one.relisting() for one in lists]
-                stored = await self._store.write(lambda tx: self._write(tx, relistings))
+                owned = {relisting.account for relisting in relistings}
+                stored = await self._store.write(lambda tx: self._write(tx, relistings), *owned)
             except StoreError as error:
                 raise ConfigError(f"the state cannot be written: {error}") from error
             except TimeoutError:
@@ -112,15 +146,19 @@ class Accounts:
                     f"what it needs could not be read within {self._patience:g} s: files of ids that do not "
                     "answer, or an account that has been removed and still waits for answers; try again"
                 ) from None
-            # Nothing below fails or waits, so that nobody sees a part of it.
-            removed = [self._remove(name, loops) for name in changes.removed]
-            for new, calling in zip(changes.kept, called, strict=True):
-                self._change(self._kept(new), new, calling, config, loops)
+            # Nothing below fails or waits, so that nobody sees a part of it. What was lost to another replica
+            # meanwhile is no longer ours to change.
+            self.configure(config)
+            removed = [self._remove(name) for name in going if name in self.followed]
+            for new, calling in zip(kept, called, strict=True):
+                if AccountName(new.name) in self.followed:
+                    self._change(self._kept(new), new, calling, config, loops)
             for one, relisting, result in zip(lists, relistings, stored, strict=True):
                 one.account.poller.follower.relisted(relisting, result)
                 one.account.poller.wake()
             for one in filter(None, relisted):
-                self._change_sources(one, loops)
+                if one.account.poller.account in self.followed:
+                    self._change_sources(one, loops)
             for account in added:
                 self._continue_budget(account, removed)
                 self._begin(account, loops)
@@ -145,9 +183,7 @@ class Accounts:
         if (draining := self._draining.get(name)) is not None:
             await asyncio.wait({draining})
         one = self._build.account(account, config)
-        self._ledger.load(
-            name, *await self._store.write(lambda tx: (list(tx.totals(name)), list(tx.admissions(name))))
-        )
+        await self._store.load(name)
         await one.poller.follower.load()
         await one.poller.load()
         return one
@@ -179,22 +215,23 @@ class Accounts:
     def _begin(self, account: FollowedAccount, loops: asyncio.TaskGroup) -> None:
         """Begin to call, and to keep in step with what is listed."""
         name = account.poller.account
-        self._expect_deliveries(account)
+        self._expect_deliveries(name)
         self.followed[name] = account
         polling, listing = loops.create_task(account.poller.run()), loops.create_task(account.sources.run())
         self._tasks[name] = _Tasks(polling, listing)
 
-    def _remove(self, name: AccountName, loops: asyncio.TaskGroup) -> FollowedAccount:
+    def _remove(self, name: AccountName) -> FollowedAccount:
         """Stop following an account; its totals stay in the store, and calls under way end by themselves."""
         account, tasks = self.followed.pop(name), self._tasks.pop(name)
         tasks.listing.cancel()
         account.poller.drain()
 
         async def drained() -> None:
-            await tasks.polling
+            await asyncio.wait({tasks.polling})
             self._instruments.forget(name)
 
-        draining = self._draining[name] = loops.create_task(drained())
+        # Not one of the loops: as the exporter stops, those take no more tasks.
+        draining = self._draining[name] = asyncio.ensure_future(drained())
         draining.add_done_callback(lambda _: self._draining.pop(name))
         return account
 
@@ -215,10 +252,9 @@ class Accounts:
                 terms(new, config), calling.client, calling.key, other_api=calling.other_api
             )
             loops.create_task(former.retire())
-        account.webhook_secrets = webhook_secrets(new, config)
-        self._expect_deliveries(account)
+        self._expect_deliveries(poller.account)
         was_relied_on = follower.webhook_trust.relied_on
-        follower.webhook_trust.configured = account.webhook_secrets is not None
+        follower.webhook_trust.configured = poller.account in self.webhook_secrets
         if was_relied_on and not follower.webhook_trust.relied_on:
             follower.poll_all()
             poller.wake()
@@ -235,9 +271,9 @@ class Accounts:
             if not _differ(former.config, new.config, _CALLED):
                 new.poller.share_budget(former.poller)
 
-    def _expect_deliveries(self, account: FollowedAccount) -> None:
-        if account.webhook_secrets is not None:
-            self._instruments.expect_deliveries(account.poller.account, Result)
+    def _expect_deliveries(self, account: AccountName) -> None:
+        if account in self.webhook_secrets:
+            self._instruments.expect_deliveries(account, Result)
 
 
 def _differ(one: Account, other: Account, keys: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from socket import socket
+from uuid import uuid4
 
 import structlog
 
@@ -23,8 +24,12 @@ from exporter.intake import Intake
 from exporter.metrics.collector import Collector
 from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.instruments import Instruments
+from exporter.ownership import Ownership
 from exporter.reloads import Refused, Reloads
+from exporter.replica import Replica
 from exporter.store import Database, Store
+from exporter.store.holdings import Holdings
+from exporter.store.leases import Leases
 from exporter.store.reading import DueSpans
 from exporter.threads import on_thread, share_one_arena
 from exporter.tracing import Sender, SpanExport, choose, open_sender, server_of, trace_of
@@ -72,6 +77,8 @@ class App:
         self._sender = open_sender(tracing, VERSION) if tracing.traced else None
         metrics = config.metrics
         self._ledger = Ledger(metrics.duration_buckets, metrics.max_models, metrics.max_failure_reasons)
+        self._leases = Leases(database, uuid4().hex) if database.shared else None
+        self._holdings = None if self._leases is None else Holdings(self._leases)
         self._store = Store(
             database,
             self._ledger,
@@ -80,11 +87,13 @@ class App:
             self._heartbeat,
             traced=tracing.traced,
             keeps_output_urls=config.tracing.capture_output_urls,
+            holdings=self._holdings,
         )
         self._instruments.watch_pending_spans(lambda: self._store.spans_pending)
         self._exemplars = Exemplars(self._ledger)
         builder = Builder(self._store, self._instruments, self._clock, self._heartbeat, VERSION)
-        self._accounts = Accounts(self._store, self._ledger, self._instruments, builder, patience)
+        self._accounts = Accounts(self._store, self._instruments, builder, patience)
+        self._accounts.configure(config)
         self._instruments.watch_owned_accounts(lambda: len(self._accounts.followed))
         self._patience = patience
         self._loops: asyncio.TaskGroup | None = None
@@ -92,7 +101,13 @@ class App:
         self.ready = asyncio.Event()
         """Set once the state is loaded and the loops run."""
         self._intake = Intake(
-            self._store, self._accounts.followed, self._clock, lambda: self._config.state.retention
+            self._store,
+            self._accounts.followed,
+            lambda: self._accounts.webhook_secrets,
+            self._clock,
+            lambda: self._config.state.retention,
+            self._instruments,
+            keeps_output_urls=config.tracing.capture_output_urls,
         )
         self._token = _registration_token(config)
         self._pages = self._build_pages(lifecycle=lifecycle)
@@ -100,9 +115,8 @@ class App:
     async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
         """Follow and serve until `stop` is set, then finish the writes under way. A loop that fails ends the
         others, and its exception is raised in a group."""
-        _log.info("starting", version=VERSION, state=str(self._database.path))
-        if self._database.restart_histograms(self._ledger.bounds_us):
-            _log.warning("metrics.duration_buckets has changed: the histograms of durations start anew")
+        _log.info("starting", version=VERSION, state=self._database.name)
+        self._agree()
         try:
             async with asyncio.TaskGroup() as outlasting:
                 store = outlasting.create_task(self._store.run())
@@ -137,10 +151,37 @@ class App:
         """Read and apply the configuration anew, soon. The result is why it was refused, or None."""
         return self._reloads.ask()
 
+    def _agree(self) -> None:
+        """Use the state with these metrics. Raises StateUnusableError where other replicas have others."""
+        metrics = self._config.metrics
+        settings = {"max_models": metrics.max_models, "max_failure_reasons": metrics.max_failure_reasons}
+        if self._leases is None:
+            restarted = self._database.restart_histograms(self._ledger.bounds_us)
+        else:
+            restarted = self._leases.join(self._ledger.bounds_us, settings)
+        if restarted:
+            _log.warning("metrics.duration_buckets has changed: the histograms of durations start anew")
+
     async def _follow(self, loops: asyncio.TaskGroup) -> None:
         """Follow what the state and the configuration hold. Raises StoreError."""
         self._loops, config = loops, self._config
-        resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]
+        if self._leases is None or self._holdings is None:
+            resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]
+        else:
+            replica = Replica(self._accounts, self._intake, self._store, lambda: self._config, loops)
+            ownership = Ownership(
+                self._store,
+                self._leases,
+                self._holdings,
+                replica,
+                lambda: list(self._accounts.configured),
+                self._instruments,
+                self._heartbeat,
+                random.Random(),
+            )
+            await ownership.begin()
+            resumed = await replica.begun()
+            loops.create_task(ownership.run())
         _log.info(
             "following",
             accounts=len(resumed),
@@ -174,7 +215,13 @@ class App:
     def _build_pages(self, *, lifecycle: bool) -> Pages:
         instruments, accounts = self._instruments, self._accounts.followed
         collector = Collector(instruments.registry, self._ledger, accounts, self._exemplars, self._clock)
-        api = Api(self._intake, self._store, accounts, self.ready.is_set, lambda: self._token)
+        api = Api(
+            self._intake,
+            self._store,
+            lambda: self._accounts.configured,
+            self.ready.is_set,
+            lambda: self._token,
+        )
         webhooks = Webhooks(self._intake, self._clock, instruments, self.ready.is_set)
         return Pages(
             collector.collect,

@@ -28,6 +28,10 @@ class UnstorableError(StoreError):
     """This write is refused by the state, which is able to store others."""
 
 
+class NotOwnerError(StoreError):
+    """This write is for an account that another replica may own by now."""
+
+
 class StateUnusableError(StoreError):
     """The state cannot be used by this process: locked by another one, of a newer version, or not ours."""
 

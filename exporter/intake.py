@@ -1,7 +1,12 @@
-"""Ids that are registered over HTTP, and ends that webhooks report. Both are stored before they are
-acknowledged."""
+"""Ids that are registered over HTTP, and ends that webhooks report.
 
+Both are stored before they are acknowledged: applied where this process owns the account, otherwise put into
+the inbox of whoever does.
+"""
+
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from exporter.account import FollowedAccount
 from exporter.clock import Clock
@@ -16,9 +21,15 @@ from exporter.domain.values import (
     Source,
     Transition,
 )
+from exporter.errors import NotOwnerError
 from exporter.polling.webhook_trust import WebhookTrust
 from exporter.store import Store, Transaction
+from exporter.store.letters import Kind, Letter, end, registration
 from exporter.store.transaction import Entered
+from exporter.web.webhooks import Result, WebhookMeter
+
+LETTERS = 500
+"""Letters that are read from the inbox at once."""
 
 
 class Intake:
@@ -28,33 +39,61 @@ class Intake:
         self,
         store: Store,
         accounts: Mapping[AccountName, FollowedAccount],
+        webhook_secrets: Callable[[], Mapping[AccountName, RotatingSecrets]],
         clock: Clock,
         retention_us: Callable[[], int],
+        meter: WebhookMeter,
+        *,
+        keeps_output_urls: bool,
     ) -> None:
+        """`accounts` are those that are followed here, `webhook_secrets` those of all that are configured."""
         self._store = store
         self._accounts = accounts
+        self._webhook_secrets = webhook_secrets
         self._clock = clock
         self._retention_us = retention_us
+        self._meter = meter
+        self._keeps_output_urls = keeps_output_urls
+        self._trust_of_others: dict[AccountName, WebhookTrust] = {}
 
     async def register(self, registrations: Mapping[AccountName, Sequence[NewGeneration]]) -> Registered:
         """Follow these ids from now on, dropped ones again: all, or none where StoreError is raised."""
-        at_us = self._clock.now_us()
-
-        def discover(tx: Transaction) -> dict[AccountName, Entered]:
-            return {
-                account: tx.discover(account, Source.API, new, at_us, listed=False)
-                for account, new in registrations.items()
-            }
-
-        entered = await self._store.write(discover)
-        for account, found in entered.items():
-            if account in self._accounts:  # a reload may have been faster
-                poller = self._accounts[account].poller
-                poller.follower.take(found)
-                poller.wake()
-        new = sum(len(found.new) for found in entered.values())
+        owned = [account for account in registrations if self._owns(account)]
+        try:
+            new = await self._register(registrations, owned)
+        except NotOwnerError:
+            new = await self._register(registrations, [])
         asked = sum(len({item.id for item in items}) for items in registrations.values())
         return Registered(new, asked - new)
+
+    async def _register(
+        self, registrations: Mapping[AccountName, Sequence[NewGeneration]], owned: Sequence[AccountName]
+    ) -> int:
+        """Enter the ids of `owned` accounts, and let the owners of the others do so. Returns how many are
+        new."""
+        at_us = self._clock.now_us()
+
+        def enter(tx: Transaction) -> tuple[dict[AccountName, Entered], int]:
+            entered = {
+                account: tx.discover(account, Source.API, registrations[account], at_us, listed=False)
+                for account in owned
+            }
+            posted = 0
+            for account in registrations.keys() - set(owned):
+                posted += tx.count_new(account, registrations[account])
+                tx.inbox.put(registration(account, registrations[account], at_us))
+            return entered, posted
+
+        entered, posted = await self._store.write(enter, *owned)
+        for account, found in entered.items():
+            self._follow(account, found)
+        return posted + sum(len(found.new) for found in entered.values())
+
+    def _follow(self, account: AccountName, entered: Entered) -> None:
+        if account in self._accounts:  # a reload may have been faster
+            poller = self._accounts[account].poller
+            poller.follower.take(entered)
+            poller.wake()
 
     def find(self, account: AccountName, id: GenerationId) -> Generation | None:
         """Return what memory holds of a generation that is followed."""
@@ -63,16 +102,76 @@ class Intake:
 
     def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
         """Return the secrets of an account's webhooks; None where it has none."""
-        followed = self._accounts.get(account)
-        return None if followed is None else followed.webhook_secrets
+        return self._webhook_secrets().get(account)
 
     def webhook_trust(self, account: AccountName) -> WebhookTrust:
-        """Return whether an account's webhooks are relied on. Raises KeyError where it is not followed."""
-        return self._accounts[account].poller.follower.webhook_trust
+        """Return what is known of how far an account's webhooks can be relied on."""
+        followed = self._accounts.get(account)
+        if followed is not None:
+            return followed.poller.follower.webhook_trust
+        return self._trust_of_others.setdefault(account, WebhookTrust(True))
 
     async def deliver(
         self, account: AccountName, id: GenerationId, observation: Observation
-    ) -> Transition | None:
-        """Apply an end that a webhook reported; see `Follower.deliver`. Raises StoreError."""
+    ) -> Result | None:
+        """Apply an end that a webhook reported; see `Follower.deliver`. None where the owner of the account
+        will, and count the delivery. Raises StoreError."""
+        if self._owns(account):
+            try:
+                return await self._deliver(account, id, observation)
+            except NotOwnerError:
+                pass
+        if not self._keeps_output_urls:
+            observation = replace(observation, output_urls=())
+        letter = end(account, id, observation)
+        await self._store.write(lambda tx: tx.inbox.put(letter))
+        return None
+
+    async def _deliver(
+        self,
+        account: AccountName,
+        id: GenerationId,
+        observation: Observation,
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> Result:
         follower = self._accounts[account].poller.follower
-        return await follower.deliver(id, observation, self._retention_us())
+        return _result(await follower.deliver(id, observation, self._retention_us(), also))
+
+    def _owns(self, account: AccountName) -> bool:
+        return account in self._accounts and self._store.owns(account)
+
+    async def collect(self, account: AccountName) -> None:
+        """Apply what waits in the inbox of an account that is followed here, until nothing does. What cannot
+        be applied now stays there."""
+        while self._owns(account):
+            letters = await self._store.read(lambda reading: reading.letters(account, LETTERS))
+            # They enter one transaction in their order.
+            applied = [asyncio.ensure_future(self._apply(letter)) for letter in letters]
+            outcomes = await asyncio.gather(*applied, return_exceptions=True)
+            errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            if errors:
+                raise errors[0]
+            if len(letters) < LETTERS:
+                return
+
+    async def _apply(self, letter: Letter) -> None:
+        account = letter.account
+        match letter.kind:
+            case Kind.REGISTRATION:
+                new = letter.registration()
+
+                def enter(tx: Transaction) -> Entered:
+                    tx.inbox.remove(letter)
+                    return tx.discover(account, Source.API, new, letter.at_us, listed=False)
+
+                self._follow(account, await self._store.write(enter, account))
+            case Kind.END:
+                id, observation = letter.end()
+                result = await self._deliver(account, id, observation, lambda tx: tx.inbox.remove(letter))
+                self._meter.webhook_delivery(account, result.value)
+
+
+def _result(after: Transition | None) -> Result:
+    if after is None:
+        return Result.STALE
+    return Result.ACCEPTED if after.facts else Result.REPEAT

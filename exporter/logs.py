@@ -61,6 +61,8 @@ def set_up(level: str, style: str) -> None:
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))
     logging.getLogger("uvicorn.error").setLevel(max(threshold, logging.WARNING))
+    # What it says of a connection that broke, with a traceback, whoever used that one is told as well.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def _renderer(style: str) -> Any:

@@ -15,13 +15,13 @@ import click
 from exporter import logs
 from exporter.clock import MICROS, SystemClock
 from exporter.commands import options
-from exporter.config import Config, LocatedConfig, locate_config, secret_sources
+from exporter.config import Config, LocatedConfig, Secret, locate_config, secret_sources
 from exporter.domain.values import AccountName
 from exporter.errors import ApiError, ConfigError
 from exporter.heartbeat import Heartbeat
 from exporter.sources.globs import find
 from exporter.sources.idfiles import IdFiles
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.tracing import choose, open_sender
 from exporter.vivix.client import Client, Endpoint
 
@@ -41,7 +41,7 @@ def command(config_file: Path, online: bool) -> None:
     located = locate_config(config_file)
     config = located.config
     check_tracing(config)
-    check_state(config.state_path)
+    check_state(config.state_at)
     in_files = asyncio.run(check_files(config))
     for line in warnings(located):
         click.echo(f"vivix-exporter: warning: {line}", err=True)
@@ -60,9 +60,16 @@ def check_tracing(config: Config) -> None:
         open_sender(choice, _VERSION).stop()
 
 
-def check_state(path: Path) -> None:
-    """Raise ConfigError or StateUnusableError where `run` could not open the state file, or create it. A
-    file that a running exporter has locked is in order."""
+def check_state(at: Path | Secret) -> None:
+    """Raise ConfigError or StateUnusableError where `run` could not open the state, or create it."""
+    if isinstance(at, Path):
+        check_state_file(at)
+    else:
+        open_database(at, owner=False, may_be_empty=True).close()
+
+
+def check_state_file(path: Path) -> None:
+    """As `check_state`, for SQLite. A file that a running exporter has locked is in order."""
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -84,7 +91,7 @@ def check_state(path: Path) -> None:
     if not os.access(path, os.R_OK | os.W_OK):
         raise ConfigError(f"{path}: cannot write the state file: no permission")
     if status.st_size:
-        Database(path, owner=False).close()
+        open_database(path, owner=False).close()
 
 
 def warnings(located: LocatedConfig) -> Iterator[str]:

@@ -28,7 +28,7 @@ from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.workload import Workload
 from exporter.simulator.world import World
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.web.server import bound_address
 
 PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
@@ -74,7 +74,7 @@ async def demo(
         async with serve(create_app(api)) as address:
             text = yaml.safe_dump(_configuration(api, address.url, clock.now_us()))
             config = parse_config(text, Path(folder) / "config.yaml")
-            app = App(config, Database(config.state_path, owner=True), clock)
+            app = App(config, open_database(config.state_at, owner=True), clock)
             echo(f"Simulated Vivix API at {address.url}")
             for listener in listeners:
                 echo(f"Exporter at            http://{bound_address(listener)}/")

@@ -11,7 +11,7 @@ from exporter.config import load_config
 from exporter.domain.traceid import trace_id
 from exporter.domain.values import Generation, GenerationId, check_generation_id
 from exporter.errors import ConfigError, ExporterError
-from exporter.store import Database
+from exporter.store import Database, open_database
 from exporter.store.reading import LoggedObservation, Reading
 
 
@@ -25,13 +25,13 @@ def command(id: str, config_file: Path) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     config = load_config(config_file, secrets=False)
-    database = Database(config.state_path, owner=False)
+    database = open_database(config.state_at, owner=False)
     try:
         lines = explain(database, asked)
     finally:
         database.close()
     if not lines:
-        raise ExporterError(f"no generation {asked!r} in {config.state_path}; was it ever registered?")
+        raise ExporterError(f"no generation {asked!r} in {database.name}; was it ever registered?")
     for line in lines:
         click.echo(line)
 

@@ -20,12 +20,12 @@ class _Level(click.Choice[str]):
         return super().convert("warn" if value == "warning" else value, param, ctx)
 
 
-def option(flag: str, **settings: Any) -> Callable[[F], F]:
+def option(flag: str, *, name: str | None = None, **settings: Any) -> Callable[[F], F]:
     """Return an option that is also read from the environment: --web.listen-address as
-    VIVIX_EXPORTER_WEB_LISTEN_ADDRESS."""
+    VIVIX_EXPORTER_WEB_LISTEN_ADDRESS. `name` is that of the command's argument, where it is another."""
     plain = flag.lstrip("-").replace(".", "_").replace("-", "_")
     variable = f"VIVIX_EXPORTER_{plain.upper()}"
-    return click.option(flag, plain, envvar=variable, show_envvar=True, show_default=True, **settings)
+    return click.option(flag, name or plain, envvar=variable, show_envvar=True, show_default=True, **settings)
 
 
 config_file = option(

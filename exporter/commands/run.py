@@ -16,7 +16,7 @@ from exporter.commands.serving import listen_on, until_signalled
 from exporter.config import Config, load_config
 from exporter.errors import ExporterError
 from exporter.signals import EarlySignals
-from exporter.store import Database
+from exporter.store import Database, open_database
 
 _log = structlog.get_logger("exporter")
 
@@ -40,7 +40,7 @@ def command(
     logs.set_up(log_level, log_format)
     config = load_config(config_file)
     _log.info("configuration loaded", config=config_file, accounts=len(config.accounts))
-    database = Database(config.state_path, owner=True)
+    database = open_database(config.state_at, owner=True)
     try:
         listeners = listen_on(web_listen_address)
     except ExporterError:

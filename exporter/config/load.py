@@ -12,7 +12,7 @@ from exporter.config.nodes import Loc, Problem, compose, construct, find
 from exporter.config.problems import problem
 from exporter.config.schema import Config, Document
 from exporter.config.secret import SecretSource
-from exporter.config.urls import check_state_url, state_file
+from exporter.config.urls import check_state_url, state_at
 from exporter.errors import ConfigError
 
 MAX_FILE = 16 << 20
@@ -109,7 +109,7 @@ def _located(text: str, path: Path, *, secrets: bool) -> LocatedConfig:
     folder = path.absolute().parent
     unread: list[Problem] = []
     url = _state_url(document, folder, root, unread)
-    config = Config.model_construct(**dict(document), folder=folder, state_path=folder / state_file(url))
+    config = Config.model_construct(**dict(document), folder=folder, state_at=state_at(url, folder))
     for named in secret_sources(config) if secrets else ():
         try:
             named.read()

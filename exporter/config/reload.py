@@ -27,7 +27,7 @@ class AccountChanges:
 
 def check_reloadable(former: Config, new: Config) -> None:
     """Raise ConfigError where a running exporter cannot apply the new configuration."""
-    changed = ["state.url"] if former.state_path != new.state_path else []
+    changed = ["state.url"] if former.state_at != new.state_at else []
     changed += [key for key in _NEEDS_RESTART if _value(former, key) != _value(new, key)]
     if changed:
         raise ConfigError(f"a change of {', '.join(changed)} needs a restart of the exporter")

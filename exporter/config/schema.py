@@ -22,7 +22,7 @@ from exporter.config.fields import (
     between,
     exactly_one,
 )
-from exporter.config.secret import SecretSource
+from exporter.config.secret import Secret, SecretSource
 from exporter.config.urls import check_base_url, check_state_url, check_trace_url
 from exporter.domain.values import GenerationId, check_generation_id
 
@@ -216,7 +216,10 @@ class Document(Section):
 
 
 class Config(Document):
-    """A document, the folder that its relative paths start from, and the SQLite file of its state."""
+    """A document, the folder that its relative paths start from, and where its state is: a SQLite file, or a
+    PostgreSQL database by its URL."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     folder: Path
-    state_path: Path
+    state_at: Path | Secret

@@ -2,10 +2,12 @@
 
 import ipaddress
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, urlsplit
 
 import idna
+
+from exporter.config.secret import Secret
 
 API_PATH = "/api/v1"
 """What the exporter itself adds to a base URL."""
@@ -14,6 +16,7 @@ _EXAMPLE = "https://vivix-atelier.vercel.app"
 _MAX_URL = 2_048
 _MAX_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_POSTGRESQL = re.compile(r"postgres(ql)?[:+]")
 _SQLITE = re.compile(r"sqlite:///([^?#]+)")
 _TRACE_ID = "{trace_id}"
 
@@ -39,21 +42,34 @@ def check_trace_url(value: str) -> str:
 
 
 def check_state_url(value: str) -> str:
-    """Return the URL of a state file. Raises ValueError, whose text never holds the URL: it may hold a
+    """Return the URL of a state. Raises ValueError, whose text never holds the URL: it may hold a
     password."""
-    if value.startswith(("postgresql:", "postgresql+", "postgres:")):
-        raise ValueError("PostgreSQL is not supported by this version yet; use sqlite:///FILE")
+    if _POSTGRESQL.match(value):
+        return _check_postgresql(value)
     match = _SQLITE.fullmatch(value)
     if match is None or not value.isprintable() or PurePosixPath(match[1]).name in ("", "..", "."):
-        raise ValueError("expected sqlite:///FILE, relative to this file, or sqlite:////ABSOLUTE/FILE")
+        raise ValueError(
+            "expected sqlite:///RELATIVE/FILE, sqlite:////ABSOLUTE/FILE, or postgresql://USER@HOST/DATABASE"
+        )
     if match[1].endswith("/"):
         raise ValueError("expected the name of a file, not of a folder")
     return value
 
 
-def state_file(url: str) -> str:
-    """Return the path in a checked URL of a state file."""
-    return url.removeprefix("sqlite:///")
+def state_at(url: str, folder: Path) -> Path | Secret:
+    """Return where a checked URL of a state leads: a SQLite file, relative to `folder`, or what libpq
+    understands, which may hold a password."""
+    return Secret(url) if _POSTGRESQL.match(url) else folder / url.removeprefix("sqlite:///")
+
+
+def _check_postgresql(value: str) -> str:
+    if len(value) > _MAX_URL or not value.isprintable() or any(map(str.isspace, value)):
+        raise ValueError("expected a PostgreSQL URL of one line without white space")
+    if value.startswith("postgresql+"):
+        raise ValueError("expected postgresql://, without the name of a driver")
+    if not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected postgresql://USER@HOST/DATABASE")
+    return value
 
 
 def _http_url(value: str) -> SplitResult:

@@ -90,14 +90,22 @@ class Ledger:
         account: AccountName,
         cells: Iterable[tuple[Series, str, int]],
         admissions: Iterable[tuple[Label, str]],
-    ) -> None:
-        """Replace what is known of `account` by what the store holds."""
+    ) -> list[Series]:
+        """Replace what is known of `account` by what the store holds. Returns the series of which that is
+        less than was known."""
+        known = dict(self._totals[account])
         self._totals.pop(account, None)
         for series, cell, amount in cells:
             self._totals[account].setdefault(series, {})[cell] = amount
         admitted = list(admissions)
         for label, limit in self._limits.items():
             limit.load(account, (value for of, value in admitted if of is label))
+        loaded = self._totals[account]
+        return [
+            series
+            for series, cells in known.items()
+            if any(amount > loaded.get(series, {}).get(cell, 0) for cell, amount in cells.items())
+        ]
 
     def is_loaded(self, account: AccountName) -> bool:
         """Return whether the account's totals are loaded, and there are any."""

@@ -121,6 +121,17 @@ class Instruments:
             "Accounts that this process follows.",
             registry=registry,
         )
+        self._replicas = Gauge(
+            "vivix_exporter_replicas",
+            "Replicas that share the state and are alive, as this one sees them, itself included.",
+            registry=registry,
+        )
+        self._replicas.set(1)
+        self._takeovers = Counter(
+            "vivix_exporter_takeovers",
+            "Accounts that this replica has taken over from one that was no longer alive.",
+            registry=registry,
+        )
         Gauge(
             "vivix_exporter_build_info",
             "1, with the version of the exporter and of Python.",
@@ -175,6 +186,12 @@ class Instruments:
     def watch_owned_accounts(self, count: Callable[[], float]) -> None:
         """Ask `count` for the accounts that are followed, at each scrape."""
         self._accounts_owned.set_function(count)
+
+    def replicas_seen(self, number: int) -> None:
+        self._replicas.set(number)
+
+    def taken_over(self) -> None:
+        self._takeovers.inc()
 
     def spans_exported(self, spans: int) -> None:
         self._spans_exported.inc(spans)

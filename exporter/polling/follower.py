@@ -4,7 +4,7 @@ Polls and webhooks both end here as observations. Memory is changed after the co
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -30,7 +30,7 @@ from exporter.polling.followed import Followed, begin, resume
 from exporter.polling.relisting import Listed, Relisted, Relisting, relisting
 from exporter.polling.schedule import Schedule
 from exporter.polling.webhook_trust import WebhookTrust
-from exporter.store import Store
+from exporter.store import Store, Transaction
 from exporter.store.transaction import Entered
 
 RECENT = 2_000
@@ -112,7 +112,7 @@ class Follower:
         async with self.listing:
             for part in self.relisting(wanted, whole=whole).parts():
                 at_us = self._clock.now_us()
-                self.relisted(part, await self._store.write(partial(part.write, at_us=at_us)))
+                self.relisted(part, await self._store.write(partial(part.write, at_us=at_us), self.account))
 
     def relisting(self, wanted: Mapping[GenerationId, Listed], *, whole: bool) -> Relisting:
         """What `list` would have to write. `listing` must be held from now until `relisted`."""
@@ -138,14 +138,23 @@ class Follower:
             followed.generation = replace(followed.generation, traceparent=generation.traceparent)
 
     async def deliver(
-        self, id: GenerationId, observation: Observation, retention_us: int
+        self,
+        id: GenerationId,
+        observation: Observation,
+        retention_us: int,
+        also: Callable[[Transaction], None] = lambda _: None,
     ) -> Transition | None:
-        """Store an end that a webhook reported; see `Transaction.deliver`. Raises StoreError, after which
-        nothing has changed."""
+        """Store an end that a webhook reported, and do something `also` in that transaction; see
+        `Transaction.deliver`. Raises StoreError, after which nothing has changed."""
         account, oldest_us = self.account, observation.at_us - retention_us
         now, followed = self._clock.monotonic(), self._followed.get(id)
         known = followed.generation if followed else None
-        after = await self._store.write(lambda tx: tx.deliver(account, id, observation, known, oldest_us))
+
+        def deliver(tx: Transaction) -> Transition | None:
+            also(tx)
+            return tx.deliver(account, id, observation, known, oldest_us)
+
+        after = await self._store.write(deliver, account)
         if after is not None:
             self.webhook_trust.delivered()
             self._forget(id)
@@ -160,7 +169,7 @@ class Follower:
         after = transition.observe(before, observation)
         if transition.is_material(before, after.generation):
             account = self.account
-            after = await self._store.write(lambda tx: tx.observe(account, id, observation, before))
+            after = await self._store.write(lambda tx: tx.observe(account, id, observation, before), account)
         if observation.status is None:
             self._meter.api_error(self.account, "unknown_status")
             self._warn_of_status(before, observation.status_text)
@@ -180,7 +189,7 @@ class Follower:
     async def drop(self, id: GenerationId, reason: DropReason, said: str) -> None:
         """Stop following, and count that. Raises StoreError, after which nothing has changed."""
         generation, at_us = self._followed[id].generation, self._clock.now_us()
-        after = await self._store.write(lambda tx: tx.drop(generation, reason, at_us, said))
+        after = await self._store.write(lambda tx: tx.drop(generation, reason, at_us, said), self.account)
         if after.generation.drop == Drop(reason, at_us):
             _log.warning(
                 "generation dropped",

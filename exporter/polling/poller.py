@@ -96,6 +96,10 @@ class Poller:
         self._draining = True
         self.wake()
 
+    async def retire(self) -> None:
+        """Close the client of a poller that has never run."""
+        await self._client.retire()
+
     def stretch(self) -> float:
         """Return the factor by which intervals are longer than wished, so that the polls fit the budget."""
         now = self._clock.monotonic()
@@ -113,9 +117,9 @@ class Poller:
             async with asyncio.TaskGroup() as calls:
                 while not self._draining:
                     self._heartbeat.beat(loop)
-                    if not self._store.writable.is_set():
+                    if not self._store.may_act_for(self.account):
                         # What a call finds out now could not be kept.
-                        await self._clock.wait(self._store.writable, BEAT)
+                        await self._until_writable()
                         continue
                     self._wake.clear()
                     now = self._clock.monotonic()
@@ -135,6 +139,14 @@ class Poller:
             self._heartbeat.end(loop)
             await self._client.retire()
             await self._reservation.give_back()
+
+    async def _until_writable(self) -> None:
+        """Wait for the state, or for a moment where that can be written and the account is another's."""
+        if self._store.writable.is_set():
+            self._wake.clear()
+            await self._clock.wait(self._wake, BEAT)
+        else:
+            await self._clock.wait(self._store.writable, BEAT)
 
     def _wanted(self, now: float) -> Due | Literal["poll"] | None:
         """Return what to call for now, were there a slot in the budget."""

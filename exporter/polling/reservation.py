@@ -28,9 +28,9 @@ class Reservation:
     async def load(self, budget: Budget, lasting_us: int) -> None:
         """Count the calls that an earlier process may have made in the last minute, each lasting `lasting_us`
         at most. Raises StoreError."""
-        account, now_us, now = self._account, self._clock.now_us(), self._clock.monotonic()
+        account, now_us, now = self._account, self._now_us(), self._clock.monotonic()
         since_us = now_us - round(WINDOW * MICROS) - lasting_us
-        reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us))
+        reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us), account)
         if not reserved:
             return
         # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
@@ -41,11 +41,15 @@ class Reservation:
 
     async def renew(self, budget: Budget, lasting_us: int) -> None:
         """Reserve some more calls. Raises StoreError."""
-        account, at_us = self._account, self._clock.now_us()
+        account, at_us = self._account, self._now_us()
         calls = max(1, budget.limit // PARTS)
         keep_us = at_us - round(2 * WINDOW * MICROS) - lasting_us
-        await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us))
+        await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us), account)
         self.left = calls
+
+    def _now_us(self) -> int:
+        """The time by the clock that all agree on who reserve calls for the account."""
+        return self._clock.now_us() + self._store.clock_lead_us
 
     async def give_back(self) -> None:
         """Let the next process make the calls that were reserved and not made."""
@@ -54,4 +58,4 @@ class Reservation:
             # A store that cannot write must not hold up the stop.
             with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(RETURN_WITHIN):
-                    await self._store.write(lambda tx: tx.return_calls(account, calls))
+                    await self._store.write(lambda tx: tx.return_calls(account, calls), account)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from exporter.clock import Clock
 from exporter.domain.values import GenerationId, NewGeneration, Source
-from exporter.errors import StoreError
+from exporter.errors import NotOwnerError, StoreError
 from exporter.polling.poller import Poller
 from exporter.polling.relisting import Listed
 from exporter.sources.idfiles import IdFiles
@@ -71,6 +71,8 @@ class Sources:
         while True:
             try:
                 await self._poller.follower.list(listing.wanted, whole=listing.whole)
+            except NotOwnerError:
+                return  # whoever owns the account reads what is listed
             except StoreError:
                 await self._clock.sleep(RETRY)
                 await self._store.writable.wait()

@@ -1,6 +1,8 @@
 """Whether the state can be written, for everyone who depends on that; the one place that logs it."""
 
 import asyncio
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,18 +17,6 @@ LONGEST_PAUSE = 20.0
 """Seconds between them where the state comes and goes: twice as long each time, up to this."""
 RELAPSE = 60.0
 """Seconds within which another outage continues the last one."""
-
-_ACTIONS = (
-    ("removed or replaced", "put the file back, or restart the exporter"),
-    ("full", "free some space on its disk"),
-    ("locked", "end the other program that has locked it"),
-    ("readonly", "make the file and its folder writable"),
-    ("unable to open", "restore the file's folder and its permissions"),
-    ("malformed", "restore the file from a backup"),
-    ("not a database", "restore the file from a backup"),
-)
-"""What to do, by a part of the cause in SQLite's words."""
-_ACTION = "check its disk: free space, file-size limits and quotas, errors in the system's log"
 
 _log = structlog.get_logger("exporter.store")
 
@@ -51,7 +41,12 @@ class _Outage:
 class Availability:
     """Availability of the state for writing, as shown by the writes themselves."""
 
-    def __init__(self, clock: Clock, meter: StoreMeter) -> None:
+    def __init__(
+        self, clock: Clock, meter: StoreMeter, action: Callable[[str], str], *, jitter: bool = False
+    ) -> None:
+        """`action` says what to do about a cause; with `jitter`, pauses differ from those of others."""
+        self._action = action
+        self._jitter = jitter
         self.writable = asyncio.Event()
         """Set while the state can be written, as far as is known."""
         self.writable.set()
@@ -64,7 +59,8 @@ class Availability:
     @property
     def pause(self) -> float:
         """Seconds to wait before the next attempt during an outage."""
-        return min(LONGEST_PAUSE, TRY_EVERY * 2.0 ** min(self._relapses, 10))
+        pause = min(LONGEST_PAUSE, TRY_EVERY * 2.0 ** min(self._relapses, 10))
+        return pause * random.uniform(0.5, 1.0) if self._jitter else pause
 
     def check(self) -> None:
         """Raise StoreError during an outage; whoever asks counts as a write that failed."""
@@ -84,7 +80,7 @@ class Availability:
             _log.error(
                 "the state cannot be written; no calls are made until it can",
                 error=text,
-                action=_action(text),
+                action=self._action(text),
                 **also,
             )
 
@@ -111,7 +107,3 @@ class Availability:
 
     def _lasted(self, outage: _Outage) -> float:
         return round(self._clock.monotonic() - outage.since, 1)
-
-
-def _action(cause: str) -> str:
-    return next((action for part, action in _ACTIONS if part in cause), _ACTION)

@@ -1,115 +1,108 @@
-"""One SQLite database: opened, and upgraded to the schema of this version."""
+"""One database: opened, and upgraded to the schema of this version."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
 
 import structlog
-from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, insert, inspect, select, update
+from sqlalchemy import Connection, delete, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from exporter.clock import Clock, SystemClock
 from exporter.domain.ledger import HISTOGRAMS
 from exporter.errors import StateUnusableError, StoreError, UnstorableError
-from exporter.store import files, migrations, schema
+from exporter.store import migrations, schema
+from exporter.store.engine import StateEngine
 
-_BUSY_SECONDS = 5
-
-_OUTAGES = frozenset(
-    {
-        sqlite3.SQLITE_AUTH,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOLFS,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""Primary result codes that say something of the file, not of the statement: sqlite.org/rescode.html."""
+UNFINISHED = "unfinished_migration"
+"""The key in `meta` of the mark that a migration into this state leaves until it has finished."""
 
 _log = structlog.get_logger("exporter.store.database")
 
 
-class Database:
-    """A SQLite file in WAL mode. Its one `owner` writes it; without that the file is only read, also while
-    its owner runs.
+def unfinished_migration(connection: Connection) -> str | None:
+    """Return the mark of a migration that has not finished; None where there is none."""
+    return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == UNFINISHED))
 
-    Raises StateUnusableError where the file cannot be used, with a text that says how to fix it.
+
+def forget_histograms(connection: Connection) -> None:
+    """Let the histograms begin anew."""
+    families = [family.value for family in HISTOGRAMS]
+    connection.execute(delete(schema.totals).where(schema.totals.c.family.in_(families)))
+
+
+class Database:
+    """The database of a state. An `owner` writes it; without that it is only read, also while its owners run.
+
+    Raises StateUnusableError where it cannot be used, with a text that says how to fix it.
     """
 
-    def __init__(self, path: Path, *, owner: bool, clock: Clock | None = None) -> None:
-        self.path = path = files.resolve(path)
+    def __init__(
+        self,
+        engine: StateEngine,
+        *,
+        owner: bool,
+        clock: Clock | None = None,
+        may_be_empty: bool = False,
+        may_be_unfinished: bool = False,
+    ) -> None:
+        """Own `engine` from now on, and close it. `may_be_empty` is whether a state without tables may be
+        opened to be read, `may_be_unfinished` whether one may be opened that a migration has not filled."""
+        self._engine = engine
+        self._may_be_empty = may_be_empty
+        self._may_be_unfinished = may_be_unfinished
         self._clock = clock or SystemClock()
-        self._lock: IO[str] | None = None
-        self._identity: tuple[int, int] | None = None
         try:
-            if owner:
-                self._lock = files.claim(path)
-            elif not path.exists():
-                raise StateUnusableError(f"{path}: no such state file; has the exporter run with it yet?")
-            self.engine = _engine(path, owner=owner)
-            self._reading = _engine(path, owner=False)
             self._prepare(owner=owner)
-            if owner:
-                # Only now it is known to be ours.
-                files.make_private(path)
-                self._identity = files.identity(path)
-                self._checkpoint()
-        except OSError as error:
+            engine.opened(owner=owner)
+        except (OSError, SQLAlchemyError) as error:
             self.close()
-            raise StateUnusableError(f"{path}: cannot open the state file: {error.strerror}") from error
-        except SQLAlchemyError as error:
-            self.close()
-            raise StateUnusableError(f"{path}: cannot open the state file: {_cause(error)}") from error
+            said = error.strerror if isinstance(error, OSError) else engine.cause(error)
+            raise StateUnusableError(f"{self.name}: cannot open the state: {said}") from error
         except StateUnusableError:
             self.close()
             raise
 
+    @property
+    def name(self) -> str:
+        """The state as messages name it, without anything secret."""
+        return self._engine.name
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write the state at the same time."""
+        return self._engine.shared
+
+    def action(self, cause: str) -> str:
+        """What to do where writes fail for this cause."""
+        return self._engine.action(cause)
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Keep others from changing the schema, or from joining, until the transaction ends."""
+        self._engine.lock_schema(connection)
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Begin a transaction: committed on leaving, rolled back on an exception. Raises StoreError, and its
-        subclass UnstorableError where the fault lies in what was to be done rather than in the file."""
-        if self._identity is not None and files.identity(self.path) != self._identity:
-            # SQLite would go on writing to a file that the next process does not find.
-            raise StoreError(
-                f"{self.path}: the state file was removed or replaced; put it back, or restart the exporter"
-            )
+        subclass UnstorableError where the fault lies in what was to be done rather than in the database."""
+        self._engine.check()
         try:
-            with self.engine.begin() as connection:
+            with self._engine.writing.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            kind = StoreError if _is_outage(error) else UnstorableError
-            raise kind(f"{self.path}: {_cause(error)}") from error
+            kind = StoreError if self._engine.is_outage(error) else UnstorableError
+            raise kind(f"{self.name}: {self._engine.cause(error)}") from error
         except (OverflowError, UnicodeError) as error:  # the driver's, for a value that it cannot pass on
-            raise UnstorableError(f"{self.path}: {error}") from error
+            raise UnstorableError(f"{self.name}: {error}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Begin a transaction that only reads, beside one that writes. Raises StoreError."""
         try:
-            with self._reading.begin() as connection:
+            with self._engine.reading.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.path}: {_cause(error)}") from error
-
-    def _checkpoint(self) -> None:
-        """Move what is in the write-ahead log into the file itself, which alone is nothing without it."""
-        with self.engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert raw is not None
-            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            raise StoreError(f"{self.name}: {self._engine.cause(error)}") from error
 
     def restart_histograms(self, bounds_us: tuple[int, ...]) -> bool:
         """Forget the histograms if they were made with other buckets. Returns whether it did."""
@@ -121,89 +114,78 @@ class Database:
             if kept is None:
                 connection.execute(insert(schema.meta).values(key="bounds_us", value=wanted))
                 return False
-            families = [family.value for family in HISTOGRAMS]
-            connection.execute(delete(schema.totals).where(schema.totals.c.family.in_(families)))
+            forget_histograms(connection)
             connection.execute(
                 update(schema.meta).where(schema.meta.c.key == "bounds_us").values(value=wanted)
             )
         return True
 
     def close(self) -> None:
-        """Close the file and release its lock."""
-        if hasattr(self, "engine"):
-            self.engine.dispose()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Close the database, and give it free for others."""
+        self._engine.close()
 
     def _prepare(self, *, owner: bool) -> None:
         """Bring the tables to today's version, where that is this process's to do."""
-        with self.engine.begin() as connection:
-            names = set(inspect(connection).get_table_names())
-            if not names and owner:
-                migrations.create(connection)
+        if not owner:
+            with self._engine.reading.begin() as connection:
+                version = self._version(connection)
+            if version is not None:
+                self._check(version, owner=False)
+            elif not self._may_be_empty:
+                raise StateUnusableError(f"{self.name}: no state yet; has the exporter run with it?")
+            return
+        with self._engine.writing.begin() as connection:
+            self._engine.lock_schema(connection)
+            version = self._version(connection)
+            if version is None:
+                with self._engine.creating(connection):
+                    migrations.create(connection)
                 return
-            version = migrations.version_of(connection) if "meta" in names else None
+        self._check(version, owner=True)
+        for step in range(version + 1, migrations.VERSION + 1):
+            with self._engine.writing.begin() as connection:
+                self._engine.lock_schema(connection)
+                if self._version(connection) != step - 1:
+                    continue  # another process was faster
+                with self._engine.creating(connection):
+                    migrations.raise_to(connection, step, self._clock.now_us())
+            _log.info("the state was upgraded", state=self.name, version=step)
+
+    def _version(self, connection: Connection) -> int | None:
+        """The version of the schema, None where there are no tables. Raises StateUnusableError."""
+        names = set(inspect(connection).get_table_names())
+        if not names:
+            return None
+        version = migrations.version_of(connection) if "meta" in names else None
         if version is None:
             raise StateUnusableError(
-                f"{self.path}: this is a database of something else; give state.url another file"
+                f"{self.name}: this is a database of something else; {self._engine.advice}"
             )
-        self._check(version, owner=owner)
-        for step in range(version + 1, migrations.VERSION + 1):
-            with self.engine.begin() as connection:
-                migrations.raise_to(connection, step, self._clock.now_us())
-            _log.info("the state file was upgraded", path=str(self.path), version=step)
+        self.check_finished(connection)
+        return version
+
+    def check_finished(self, connection: Connection) -> None:
+        """Raise StateUnusableError where a migration has not filled the state yet, unless it may be so."""
+        if not self._may_be_unfinished and unfinished_migration(connection) is not None:
+            raise StateUnusableError(
+                f"{self.name}: a migration into this state has not finished; run `vivix-exporter "
+                f"migrate-state` again as it was run before, or {self._engine.advice}"
+            )
 
     def _check(self, version: int, *, owner: bool) -> None:
-        found = f"{self.path}: the state file has schema version {version}"
+        found = f"{self.name}: the state has schema version {version}"
         if version > migrations.VERSION:
             raise StateUnusableError(
                 f"{found}, but this version of the exporter knows only up to {migrations.VERSION}; run the "
-                "newer exporter that wrote it, or give state.url another file"
+                f"newer exporter that wrote it, or {self._engine.advice}"
             )
         if version < migrations.OLDEST:
             raise StateUnusableError(
                 f"{found}, but this version of the exporter can only upgrade from {migrations.OLDEST} on; "
-                "restore a backup of it, or give state.url another file"
+                f"restore a backup of it, or {self._engine.advice}"
             )
         if version < migrations.VERSION and not owner:
             raise StateUnusableError(
                 f"{found}, of an earlier version of the exporter; `vivix-exporter run` upgrades it to "
                 f"{migrations.VERSION} when it starts"
             )
-
-
-def _engine(path: Path, *, owner: bool) -> Engine:
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=None if owner else NullPool)
-
-    # The driver on its own begins a transaction only at the first write, too late for a read before it.
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-        if owner:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            # A commit that was acknowledged must outlive a power cut as well.
-            cursor.execute("PRAGMA synchronous = FULL")
-        else:
-            cursor.execute("PRAGMA query_only = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if owner else "BEGIN")
-
-    return engine
-
-
-def _is_outage(error: SQLAlchemyError) -> bool:
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    # The upper bytes of an extended result code tell the cases of a primary one apart.
-    return code is not None and code & 0xFF in _OUTAGES
-
-
-def _cause(error: SQLAlchemyError) -> str:
-    """Return the driver's message, without the statement and its values."""
-    original = getattr(error, "orig", None)
-    return str(original if original is not None else error).splitlines()[0]

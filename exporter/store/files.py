@@ -25,19 +25,26 @@ def claim(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in (path.parent, path, *_files_beside(path)):
         _check_writable(file)
-    lock = os.fdopen(_open(Path(f"{path}.lock")), "r+", encoding="ascii")
+    lock = _locked(path)
     try:
-        _lock(lock, path)
         os.close(_open(path))
-        if path.stat().st_nlink > 1:
-            raise StateUnusableError(
-                f"{path}: the state file has several names (hard links), and each could have an exporter "
-                "using it; give state.url a file of its own"
-            )
+        _check_names(path)
     except BaseException:
         lock.close()
         raise
     return lock
+
+
+def hold(path: Path) -> IO[str]:
+    """Lock the files of a state as `claim` does, and leave them as they are. Raises StateUnusableError."""
+    _check_names(path)
+    try:
+        return _locked(path)
+    except OSError as error:
+        raise StateUnusableError(
+            f"{path}.lock: cannot lock the state file: {error.strerror}; copy it to a folder that the user "
+            f"of this process ({os.geteuid()}) can write"
+        ) from None
 
 
 def make_private(path: Path) -> None:
@@ -59,6 +66,11 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def size(path: Path) -> int:
+    """Return the bytes of a file; 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
 def _files_beside(path: Path) -> list[Path]:
     return [file for file in (Path(f"{path}{suffix}") for suffix in _BESIDE) if file.exists()]
 
@@ -77,6 +89,15 @@ def _check_writable(file: Path) -> None:
     )
 
 
+def _check_names(path: Path) -> None:
+    """Refuse a file that another process may know by another name, and so by another lock."""
+    if path.stat().st_nlink > 1:
+        raise StateUnusableError(
+            f"{path}: the state file has several names (hard links), and each could have an exporter "
+            "using it; give state.url a file of its own"
+        )
+
+
 def _open(path: Path) -> int:
     """Open a file; one that is new is private from the beginning."""
     try:
@@ -85,6 +106,17 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR)
     os.fchmod(descriptor, _PRIVATE)  # whatever the umask left of it
     return descriptor
+
+
+def _locked(path: Path) -> IO[str]:
+    """Raises StateUnusableError where another process has the lock, and OSError."""
+    lock = os.fdopen(_open(Path(f"{path}.lock")), "r+", encoding="ascii")
+    try:
+        _lock(lock, path)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
 
 
 def _lock(lock: IO[str], path: Path) -> None:

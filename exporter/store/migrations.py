@@ -1,6 +1,7 @@
 """The versions of the schema: numbered steps that bring a state of an earlier one to today's, one by one.
 
-A step is SQL that SQLite and PostgreSQL both accept. It never refers to `schema`, which describes today's
+A step is SQL that SQLite and PostgreSQL both accept, and leaves replicas of the version before it able to go
+on, since they are replaced one after the other. It never refers to `schema`, which describes today's
 tables only: to change them, change `schema`, add a step here, and commit a state of the last version as test
 data.
 """
@@ -21,19 +22,24 @@ Step = Callable[[Connection, int], None]
 def create(connection: Connection) -> None:
     """Make the tables of today in an empty database."""
     schema.metadata.create_all(connection)
-    connection.execute(insert(schema.meta).values(key=_KEY, value=str(VERSION)))
+    connection.execute(insert(schema.meta).values(version_row()))
+
+
+def version_row() -> dict[str, str]:
+    """Return the row of `meta` by which a state has today's version."""
+    return {"key": VERSION_KEY, "value": str(VERSION)}
 
 
 def version_of(connection: Connection) -> int | None:
     """Return the version of the schema that a state has; None where that is not a number."""
-    value = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == _KEY))
+    value = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == VERSION_KEY))
     return int(value) if value is not None and value.isdecimal() else None
 
 
 def raise_to(connection: Connection, version: int, now_us: int) -> None:
     """Apply the step that leads to `version`, and record that; in one transaction, which the caller began."""
     STEPS[version](connection, now_us)
-    connection.execute(update(schema.meta).where(schema.meta.c.key == _KEY).values(value=str(version)))
+    connection.execute(update(schema.meta).where(schema.meta.c.key == VERSION_KEY).values(value=str(version)))
 
 
 def _to_2(connection: Connection, now_us: int) -> None:
@@ -102,7 +108,19 @@ def _lower_uuids(connection: Connection) -> None:
             )
 
 
-STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2})
+def _to_3(connection: Connection, _now_us: int) -> None:
+    """What replicas that share a state need; a file has one owner."""
+    for statement in (
+        "CREATE TABLE replicas (id TEXT NOT NULL, expires_us BIGINT NOT NULL, PRIMARY KEY (id))",
+        "CREATE TABLE leases (account TEXT NOT NULL, holder TEXT NOT NULL, epoch BIGINT NOT NULL, "
+        "writes BIGINT NOT NULL, PRIMARY KEY (account))",
+        "CREATE TABLE inbox (account TEXT NOT NULL, at_us BIGINT NOT NULL, token TEXT NOT NULL, "
+        "kind TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (account, at_us, token))",
+    ):
+        connection.execute(text(statement))
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3})
 """By the version that each leads to, without gaps."""
 
 OLDEST = min(STEPS) - 1
@@ -110,4 +128,4 @@ OLDEST = min(STEPS) - 1
 VERSION = max(STEPS)
 """Today's version; a state of a newer one is refused."""
 
-_KEY = "schema_version"
+VERSION_KEY = "schema_version"

@@ -1,22 +1,24 @@
 """The outbox: generations whose spans wait to be exported, entered in the transaction that ends them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from exporter.domain.values import Generation
+from exporter.domain.values import AccountName, Generation
 from exporter.store.reading import DueSpans
 from exporter.store.schema import outbox
 
 
 class Outbox:
-    """The outbox, on one open transaction. `added` is how many more spans wait after it than before."""
+    """The outbox, on one open transaction. `added` is how many more spans of each account wait after it
+    than before."""
 
     def __init__(self, connection: Connection, *, keeps_output_urls: bool) -> None:
         self._connection = connection
         self._keeps_output_urls = keeps_output_urls
-        self.added = 0
+        self.added: Counter[AccountName] = Counter()
 
     def enter(self, generation: Generation, output_urls: Sequence[str]) -> None:
         """Let the spans of a generation wait, in place of those that waited already."""
@@ -26,12 +28,12 @@ class Outbox:
         if not moved.rowcount:
             key = {"account": generation.account, "id": generation.id}
             self._connection.execute(insert(outbox).values(key | values))
-            self.added += generation.spans
+            self.added[generation.account] += generation.spans
 
     def remove(self, generation: Generation) -> None:
         """Let the spans of a generation wait no longer."""
         gone = self._connection.execute(delete(outbox).where(_of(generation)))
-        self.added -= gone.rowcount * generation.spans
+        self.added[generation.account] -= gone.rowcount * generation.spans
 
     def renew(self, generation: Generation) -> None:
         """Note that the spans of a generation have changed: an export of them under way does not count."""
@@ -42,7 +44,7 @@ class Outbox:
         drop, stays due."""
         for one in exported:
             gone = self._connection.execute(delete(outbox).where(_as_due(one)))
-            self.added -= gone.rowcount * one.generation.spans
+            self.added[one.generation.account] -= gone.rowcount * one.generation.spans
 
     def set_aside(self, refused: Iterable[tuple[DueSpans, int]]) -> None:
         """Retry each of these refused spans at its time, in Unix microseconds, and let those that were not

@@ -1,15 +1,26 @@
 """Every SQL statement that only reads, as questions of the domain."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
 
 from exporter.domain.ledger import Family, Label, Series
-from exporter.domain.values import AccountName, Generation, GenerationId, Phase
+from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase
 from exporter.store import rows
-from exporter.store.schema import admissions, generations, observations, outbox, reservations, totals
+from exporter.store.letters import Kind, Letter
+from exporter.store.schema import (
+    admissions,
+    generations,
+    inbox,
+    observations,
+    outbox,
+    reservations,
+    totals,
+)
+from exporter.store.scope import EVERYTHING, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +163,23 @@ class Reading:
         )
         return [(row.at_us, row.calls) for row in found]
 
-    def due_spans(self, limit: int) -> list[DueSpans]:
+    def due_spans(self, limit: int, of: Scope = EVERYTHING) -> list[DueSpans]:
         """Generations whose spans wait to be exported and were not set aside, by end."""
-        return self._outbox(outbox.c.due_us >= 0, _BY_DUE, limit)
+        return self._outbox(and_(outbox.c.due_us >= 0, of.covers(outbox.c.account)), _BY_DUE, limit)
 
-    def spans_to_retry(self, now_us: int, longest_us: int, limit: int) -> list[DueSpans]:
+    def spans_to_retry(
+        self, now_us: int, longest_us: int, limit: int, of: Scope = EVERYTHING
+    ) -> list[DueSpans]:
         """Generations whose spans were set aside until `now_us` or earlier, the earliest first. One that is
         set aside for longer than `longest_us` was so by a clock that has stepped back since."""
         due = or_(outbox.c.due_us.between(-now_us, -1), outbox.c.due_us < -(now_us + longest_us))
+        due = and_(due, of.covers(outbox.c.account))
         return self._outbox(due, [column.desc() for column in _BY_DUE], limit)
 
-    def count_spans_set_aside(self) -> int:
+    def count_spans_set_aside(self, of: Scope = EVERYTHING) -> int:
         """How many generations have spans that were set aside."""
-        found = select(func.count()).select_from(outbox).where(outbox.c.due_us < 0)
+        aside = and_(outbox.c.due_us < 0, of.covers(outbox.c.account))
+        found = select(func.count()).select_from(outbox).where(aside)
         return self._connection.scalar(found) or 0
 
     def _outbox(
@@ -182,13 +197,44 @@ class Reading:
             for row in found
         ]
 
-    def count_due_spans(self) -> int:
-        """Return how many spans wait to be exported."""
+    def count_due_spans(self, account: AccountName | None = None) -> Counter[AccountName]:
+        """Return how many spans wait to be exported, by account: of one, or of all that have some."""
         spans = case((generations.c.processing_us.is_(None), 1), else_=3)  # as Generation.spans
-        waiting = select(func.sum(spans)).select_from(outbox.join(generations, _WAITING))
-        return self._connection.scalar(waiting) or 0
+        waiting = (
+            select(outbox.c.account, func.sum(spans).label("spans"))
+            .select_from(outbox.join(generations, _WAITING))
+            .group_by(outbox.c.account)
+        )
+        if account is not None:
+            waiting = waiting.where(outbox.c.account == account)
+        # PostgreSQL sums to a decimal number.
+        found = self._connection.execute(waiting)
+        return Counter({AccountName(row.account): int(row.spans) for row in found})
+
+    def count_new(self, account: AccountName, new: Sequence[NewGeneration]) -> int:
+        """Return how many of these ids the account neither has nor is about to have from its inbox."""
+        ids = {item.id for item in new}
+        ids.difference_update(
+            self._connection.scalars(select(generations.c.id).where(one_of(account, list(ids))))
+        )
+        for letter in self.letters(account, _LETTERS):
+            if letter.kind is Kind.REGISTRATION:
+                ids.difference_update(item.id for item in letter.registration())
+        return len(ids)
+
+    def letters(self, account: AccountName, limit: int) -> list[Letter]:
+        """What waits in the inbox for the owner of an account, in the order of its arrival."""
+        found = self._connection.execute(
+            select(inbox)
+            .where(inbox.c.account == account)
+            .order_by(inbox.c.at_us, inbox.c.token)
+            .limit(limit)
+        )
+        return [Letter(account, row.at_us, row.token, Kind(row.kind), row.body) for row in found]
 
 
+_LETTERS = 1_000
+"""Letters that are looked through for ids."""
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 

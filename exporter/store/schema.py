@@ -14,6 +14,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+TRANSIENT = "transient"
+"""In a table's `info`: what it holds means nothing in another database."""
+
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
 generations = Table(
@@ -117,3 +120,36 @@ outbox = Table(
     PrimaryKeyConstraint("account", "id"),
 )
 Index("outbox_by_end", outbox.c.due_us, outbox.c.account, outbox.c.id)
+
+# Replicas that share the state, none on SQLite. Alive until `expires_us`, by the database's clock.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("expires_us", BigInteger, nullable=False),
+    info={TRANSIENT: True},
+)
+
+# Which replica owns an account, '' where none does. Each change of the holder raises the epoch, each
+# transaction that the holder writes for the account raises `writes`.
+leases = Table(
+    "leases",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("writes", BigInteger, nullable=False),
+    info={TRANSIENT: True},
+)
+
+# What one replica has acknowledged and the owner of the account is to apply.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("account", "at_us", "token"),
+)

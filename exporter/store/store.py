@@ -6,7 +6,9 @@ event loop only awaits. Units that arrive while a transaction is being committed
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,12 +16,17 @@ from typing import Any, TypeVar
 import structlog
 
 from exporter.clock import Clock
-from exporter.domain.ledger import Ledger
-from exporter.errors import StoreError, UnstorableError
+from exporter.domain.ledger import Label, Ledger, Series
+from exporter.domain.values import AccountName
+from exporter.errors import NotOwnerError, StoreError, UnstorableError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.store.availability import Availability, StoreMeter
 from exporter.store.database import Database
+from exporter.store.holdings import Holdings
+from exporter.store.leases import Lease
+from exporter.store.reader import Reader
 from exporter.store.reading import Reading
+from exporter.store.scope import EVERYTHING
 from exporter.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -33,6 +40,8 @@ _PRUNE_EVERY = 3600.0
 _MAX_REFUSALS = 100
 """Different refusals by the state that are logged."""
 
+_LOST = "another replica has the account, or its state is not as it was written last; it is loaded anew"
+
 _log = structlog.get_logger("exporter.store")
 
 
@@ -40,6 +49,7 @@ _log = structlog.get_logger("exporter.store")
 class _Job:
     unit: Unit[Any]
     done: "asyncio.Future[Any]"
+    accounts: frozenset[AccountName] = frozenset()
 
 
 class Store:
@@ -59,9 +69,11 @@ class Store:
         *,
         traced: bool,
         keeps_output_urls: bool = False,
+        holdings: Holdings | None = None,
     ) -> None:
         """`traced` is whether the spans of generations that end are entered into the outbox, and
-        `keeps_output_urls` whether their output URLs are entered as well. Raises StoreError."""
+        `keeps_output_urls` whether their output URLs are entered as well. `holdings` is what this process
+        owns of a state that is shared; None where it owns all of it. Raises StoreError."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
@@ -69,26 +81,90 @@ class Store:
         self._heartbeat = heartbeat
         self._traced = traced
         self._keeps_output_urls = keeps_output_urls
-        self._availability = Availability(clock, meter)
+        self._holdings = holdings
+        self._availability = Availability(clock, meter, database.action, jitter=database.shared)
         self.writable = self._availability.writable
         self._refusals: set[str] = set()
-        self._unread = 0
+        self._reader = Reader(database)
         self.spans_due = asyncio.Event()
         """Set whenever spans have become due."""
-        self.spans_pending = 0
-        """Spans that wait to be exported, as of the last commit; none where nothing is traced."""
-        if traced:
+        self._spans_pending: Counter[AccountName] = Counter()
+        if traced and holdings is None:
             with database.begin() as connection:
-                self.spans_pending = Reading(connection).count_due_spans()
+                self._spans_pending.update(Reading(connection).count_due_spans())
+        self.scope = EVERYTHING
+        """What this process looks after besides what it follows."""
+        self.clock_lead_us = 0
+        """How far the clock of a shared state, by which reservations of calls are kept, is ahead of ours."""
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
-    async def write(self, unit: Unit[T]) -> T:
-        """Run `unit` in a transaction and return its result, once that is committed and in the ledger. Raises
-        StoreError if it could not be committed, at once during an outage; UnstorableError if trying again is
-        of no use; and whatever the unit raises."""
+    @property
+    def shared(self) -> bool:
+        """Whether other processes write the state too."""
+        return self._holdings is not None
+
+    @property
+    def spans_pending(self) -> int:
+        """Spans that wait to be exported, as of the last commit; none where nothing is traced. Of a shared
+        state, those of the accounts that this process owns."""
+        return self._spans_pending.total()
+
+    def may_act_for(self, account: AccountName) -> bool:
+        """Whether what is found out for an account now can be written, as far as is known: the state can be,
+        and no other replica can have taken the account."""
+        if not self.writable.is_set():
+            return False
+        return self._holdings is None or self._holdings.is_current(account, time.monotonic())
+
+    def owns(self, account: AccountName) -> bool:
+        """Whether this process works with the account's lease, which may have been lost meanwhile."""
+        return self._holdings is None or account in self._holdings.held
+
+    def lost_touch(self, error: StoreError) -> None:
+        """Note an error of the database that was met elsewhere than in a write."""
+        self._availability.failed(error, 0)
+
+    async def load(self, account: AccountName) -> None:
+        """Load the totals of an account. Raises StoreError."""
+
+        def load(
+            tx: Transaction,
+        ) -> tuple[list[tuple[Series, str, int]], list[tuple[Label, str]], Mapping[AccountName, int]]:
+            pending = tx.count_due_spans(account) if self._traced else {}
+            return list(tx.totals(account)), list(tx.admissions(account)), pending
+
+        totals, admissions, pending = await self.write(load, account)
+        for series in self._ledger.load(account, totals, admissions):
+            _log.error(
+                "a total has stepped back: the state has lost what was committed last",
+                account=account,
+                metric=series.family.value,
+                labels=series.labels,
+            )
+        self._spans_pending[account] = pending.get(account, 0)
+        if pending:
+            self.spans_due.set()
+
+    async def recount_spans(self) -> None:
+        """Count the spans that wait anew where another replica may have sent some of them, as it lost an
+        account. Raises StoreError."""
+        if self._holdings is not None:
+            counted = await self.read(lambda reading: reading.count_due_spans())
+            self._spans_pending = Counter({one: counted[one] for one in self._holdings.held})
+
+    def unload(self, account: AccountName) -> None:
+        """Count the spans of an account no longer: another replica does."""
+        if self._holdings is not None:
+            self._spans_pending.pop(account, None)
+
+    async def write(self, unit: Unit[T], *accounts: AccountName) -> T:
+        """Run `unit` in a transaction and return its result, once that is committed and in the ledger. It may
+        change what the owner of these accounts alone may change. Raises StoreError if it could not be
+        committed, at once during an outage; UnstorableError if trying again is of no use; NotOwnerError if
+        another replica may own one of the accounts; and whatever the unit raises."""
         self._availability.check()
-        job = _Job(unit, asyncio.get_running_loop().create_future())
+        job = _Job(unit, asyncio.get_running_loop().create_future(), frozenset(accounts))
         self._jobs.put_nowait(job)
         result: T = await job.done
         return result
@@ -96,22 +172,7 @@ class Store:
     async def read(self, question: Callable[[Reading], T]) -> T:
         """Return the answer to a question about what is committed; neither waits for writes nor delays them.
         Raises StoreError."""
-
-        def ask() -> T:
-            with self._database.read() as connection:
-                return question(Reading(connection))
-
-        try:
-            answer = await asyncio.to_thread(ask)
-        except StoreError as error:
-            if not self._unread:
-                _log.error("the state cannot be read", error=str(error))
-            self._unread += 1
-            raise
-        if self._unread:
-            _log.info("the state can be read again", reads_failed=self._unread)
-            self._unread = 0
-        return answer
+        return await self._reader.read(question)
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled; what has arrived by then is still committed."""
@@ -160,7 +221,10 @@ class Store:
     async def _commit(self, jobs: Sequence[_Job]) -> None:
         started = self._clock.monotonic()
         loop = asyncio.get_running_loop()
-        results, transaction = await loop.run_in_executor(self._thread, self._transact, jobs)
+        leases = self._leases_for(jobs)
+        results, transaction, confirmed = await loop.run_in_executor(
+            self._thread, self._transact, jobs, leases
+        )
         self._meter.store_write(self._clock.monotonic() - started)
         self._availability.succeeded()
         for series in self._ledger.commit(transaction.additions):
@@ -170,21 +234,46 @@ class Store:
                 metric=series.family.value,
                 labels=series.labels,
             )
-        if transaction.outbox.added:
-            self.spans_pending += transaction.outbox.added
-            self.spans_due.set()
+        if self._holdings is not None:
+            for account in self._holdings.written(leases, confirmed):
+                _log.warning(_LOST, account=account)
+        self._note_spans(transaction.outbox.added)
         for job, result in zip(jobs, results, strict=True):
-            if not job.done.done():
+            if job.done.done():
+                continue
+            if isinstance(result, NotOwnerError):
+                job.done.set_exception(result)
+            else:
                 job.done.set_result(result)
 
-    def _transact(self, jobs: Sequence[_Job]) -> tuple[list[Any], Transaction]:
+    def _note_spans(self, added: Mapping[AccountName, int]) -> None:
+        for account, spans in added.items():
+            if self.owns(account):
+                self._spans_pending[account] += spans
+        if any(spans > 0 for spans in added.values()):
+            self.spans_due.set()
+
+    def _leases_for(self, jobs: Sequence[_Job]) -> Mapping[AccountName, Lease]:
+        if self._holdings is None:
+            return {}
+        return self._holdings.of({account for job in jobs for account in job.accounts})
+
+    def _transact(
+        self, jobs: Sequence[_Job], leases: Mapping[AccountName, Lease]
+    ) -> tuple[list[Any], Transaction, set[AccountName]]:
         with self._database.begin() as connection:
+            mine = set() if self._holdings is None else self._holdings.fence(connection, leases)
             transaction = Transaction(
                 connection, self._ledger, traced=self._traced, keeps_output_urls=self._keeps_output_urls
             )
-            results = [job.unit(transaction) for job in jobs]
+            results: list[Any] = []
+            for job in jobs:
+                if self._holdings is not None and not job.accounts <= mine:
+                    results.append(NotOwnerError("another replica may own the account by now"))
+                else:
+                    results.append(job.unit(transaction))
             transaction.flush()
-        return results, transaction
+        return results, transaction, mine
 
     def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
         failed = list(jobs)
@@ -211,7 +300,7 @@ class Store:
         steps, until cancelled."""
 
         def prune(transaction: Transaction) -> int:
-            return transaction.prune(self._clock.now_us() - retention_us(), PRUNE_CHUNK)
+            return transaction.prune(self._clock.now_us() - retention_us(), PRUNE_CHUNK, self.scope)
 
         while True:
             # A StoreError is counted where it arises, and the next round does what this one could not.
@@ -227,7 +316,7 @@ class Store:
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, StoreError) and not isinstance(error, UnstorableError)
+    return isinstance(error, StoreError) and not isinstance(error, UnstorableError | NotOwnerError)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

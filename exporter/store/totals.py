@@ -3,10 +3,10 @@
 import json
 
 from sqlalchemy import Connection, case
-from sqlalchemy.dialects.sqlite import insert
 
 from exporter.domain.ledger import LARGEST, Additions
 from exporter.store.schema import admissions, totals
+from exporter.store.upsert import insert
 
 
 def add(connection: Connection, additions: Additions) -> None:
@@ -22,7 +22,7 @@ def add(connection: Connection, additions: Additions) -> None:
         for (series, cell), amount in additions.amounts.items()
     ]
     if amounts:
-        statement = insert(totals)
+        statement = insert(connection, totals)
         before, more = totals.c.amount, statement.excluded.amount
         # SQLite would go on with an inexact floating-point number, PostgreSQL refuse the write.
         sum_ = case((before > LARGEST - more, LARGEST), else_=before + more)
@@ -38,4 +38,4 @@ def add(connection: Connection, additions: Additions) -> None:
         for value in sorted(values)
     ]
     if admitted:
-        connection.execute(insert(admissions).on_conflict_do_nothing(), admitted)
+        connection.execute(insert(connection, admissions).on_conflict_do_nothing(), admitted)

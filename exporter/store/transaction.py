@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from exporter.domain import transition
 from exporter.domain.ledger import Additions, Ledger
@@ -21,10 +20,12 @@ from exporter.domain.values import (
     Source,
     Transition,
 )
-from exporter.store import history, rows
+from exporter.store import history, rows, upsert
+from exporter.store.inbox import Inbox
 from exporter.store.outbox import Outbox, is_waiting
 from exporter.store.reading import Reading, in_phase, one_of
 from exporter.store.schema import generations, meta, observations, outbox, reservations
+from exporter.store.scope import EVERYTHING, Scope
 from exporter.store.totals import add
 
 Item = TypeVar("Item")
@@ -50,6 +51,7 @@ class Transaction(Reading):
     ) -> None:
         super().__init__(connection)
         self.outbox = Outbox(connection, keeps_output_urls=keeps_output_urls)
+        self.inbox = Inbox(connection)
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
@@ -205,7 +207,7 @@ class Transaction(Reading):
             self._save(after, at_us, "poll", said)
         return after
 
-    def prune(self, before_us: int, limit: int) -> int:
+    def prune(self, before_us: int, limit: int, of: Scope = EVERYTHING) -> int:
         """Forget up to `limit` generations that have been neither followed nor listed since `before_us`,
         unless a span is still due for them. Returns how many were forgotten. Without tracing, spans that an
         earlier configuration left behind go with their generations."""
@@ -219,6 +221,7 @@ class Transaction(Reading):
             .where(
                 or_(closed, abandoned),
                 generations.c.listed.is_(False),
+                of.covers(generations.c.account),
                 *([~select(outbox.c.id).where(due).exists()] if self._traced else []),
             )
             .limit(limit)
@@ -258,7 +261,7 @@ class Transaction(Reading):
 
     def prove_writable(self, at_us: int) -> None:
         """Write something, so that the commit proves that the state can be written."""
-        written = insert(meta).values(key="proved_writable_us", value=str(at_us))
+        written = upsert.insert(self._connection, meta).values(key="proved_writable_us", value=str(at_us))
         self._connection.execute(
             written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value})
         )

@@ -152,12 +152,15 @@ class SpanExport:
             if due := await self._store.read(self._due_in(lane)):
                 return due
         await self._note_refusals()
+        await self._store.recount_spans()
         return ()
 
     def _due_in(self, lane: _Lane) -> Callable[[Reading], Sequence[DueSpans]]:
         if lane.retries:
-            return lambda reading: reading.spans_to_retry(self._clock.now_us(), LONGEST_US, BATCH)
-        return lambda reading: reading.due_spans(BATCH)
+            return lambda reading: reading.spans_to_retry(
+                self._clock.now_us(), LONGEST_US, BATCH, self._store.scope
+            )
+        return lambda reading: reading.due_spans(BATCH, self._store.scope)
 
     async def _export(self, due: Sequence[DueSpans]) -> float:
         """Export these, in as many requests as it takes to tell what is refused from what is not. Returns the
@@ -248,7 +251,7 @@ class SpanExport:
     async def _note_refusals(self) -> None:
         """Log once nothing refused is left, or that an earlier process left some."""
         trouble = self._trouble
-        left = await self._store.read(Reading.count_spans_set_aside)
+        left = await self._store.read(lambda reading: reading.count_spans_set_aside(self._store.scope))
         if left and not trouble.refused:
             _log.warning(_SET_ASIDE, generations=left)
         elif trouble.refused and not left:

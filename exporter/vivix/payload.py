@@ -187,8 +187,9 @@ def parse_message(value: object) -> str | None:
     """Return a message for people, cut short and on one line."""
     if not isinstance(value, str):
         return None
-    # JSON can hold half a character (a lone surrogate), which nobody else takes.
-    text = value.encode(errors="replace").decode()
+    # JSON can hold half a character (a lone surrogate), which nobody else takes, and NUL, which PostgreSQL
+    # does not.
+    text = value.encode(errors="replace").decode().replace("\0", "\ufffd")
     return " ".join(text.split())[:MAX_MESSAGE] or None
 
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from exporter.clock import Clock
 from exporter.config import RotatingSecrets
-from exporter.domain.values import AccountName, GenerationId, Observation, Transition
+from exporter.domain.values import AccountName, GenerationId, Observation
 from exporter.errors import StoreError
 from exporter.polling.webhook_trust import HINT, WebhookTrust
 from exporter.vivix.payload import PayloadError, parse_delivery, parse_json
@@ -78,8 +78,9 @@ class Intake(Protocol):
 
     async def deliver(
         self, account: AccountName, id: GenerationId, observation: Observation
-    ) -> Transition | None:
-        """Store an end. None where its id is unknown and its end too old. Raises StoreError."""
+    ) -> Result | None:
+        """Store an end. None where another replica is to apply it, which counts the delivery then. Raises
+        StoreError."""
         ...
 
 
@@ -127,7 +128,10 @@ class Webhooks:
             elif request.headers.get("X-Vivix-Event") not in (None, *EVENTS):
                 result = Result.UNKNOWN_EVENT
             else:
-                result = await self._take(name, body)
+                taken = await self._take(name, body)
+                if taken is None:
+                    return _answer(*_ANSWERS[Result.ACCEPTED])
+                result = taken
         self._meter.webhook_delivery(name, result.value)
         return _answer(*_ANSWERS[result])
 
@@ -139,7 +143,7 @@ class Webhooks:
         elif (refused := trust.genuine()) is not None:
             _log.info("a genuine webhook delivery arrived again", account=account, refused=refused)
 
-    async def _take(self, account: AccountName, body: bytes) -> Result:
+    async def _take(self, account: AccountName, body: bytes) -> Result | None:
         try:
             id, observation = parse_delivery(parse_json(body), self._clock.now_us())
         except PayloadError as error:
@@ -150,12 +154,9 @@ class Webhooks:
         if unreadable := self._unreadable.pop(account, 0):
             _log.info("genuine webhook deliveries can be read again", account=account, unreadable=unreadable)
         try:
-            after = await self._intake.deliver(account, id, observation)
+            return await self._intake.deliver(account, id, observation)
         except StoreError:
             return Result.STORE_ERROR
-        if after is None:
-            return Result.STALE
-        return Result.ACCEPTED if after.facts else Result.REPEAT
 
 
 def _answer(status: HTTPStatus, message: str) -> Response:

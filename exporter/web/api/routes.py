@@ -65,11 +65,12 @@ class Api:
         self,
         intake: Intake,
         store: Store,
-        accounts: Mapping[AccountName, object],
+        accounts: Callable[[], Mapping[AccountName, object]],
         is_ready: Callable[[], bool],
         token: Callable[[], RotatingSecrets | None],
     ) -> None:
-        """`token` returns the secrets of which a registration must bear one; None disables registration."""
+        """`accounts` returns those that there are, and `token` the secrets of which a registration must bear
+        one; None disables registration."""
         self._intake = intake
         self._store = store
         self._accounts = accounts
@@ -108,7 +109,7 @@ class Api:
         if not self._is_ready():
             return _wrong(HTTPStatus.SERVICE_UNAVAILABLE, "the state is not loaded yet; try again")
         try:
-            registrations = parse_registration(await read_body(request, MAX_BODY), self._accounts)
+            registrations = parse_registration(await read_body(request, MAX_BODY), self._accounts())
             registered = await self._intake.register(registrations)
         except UnreadableBodyError as error:
             if error.too_large:
@@ -179,13 +180,17 @@ def _bears(request: Request, token: str) -> bool:
 
 
 def _filter(request: Request) -> Filter:
-    account, status = request.query_params.get("account"), request.query_params.get("status")
+    account, model = request.query_params.get("account"), request.query_params.get("model")
+    status = request.query_params.get("status")
+    for name, text in (("account", account), ("model", model)):
+        if text is not None and "\0" in text:  # PostgreSQL refuses to compare it with anything
+            raise BadRequestError(f"{name}: none holds a NUL character")
     if status is not None and status not in [phase.value for phase in Phase]:
         raise BadRequestError(f"status: expected one of {', '.join(Phase)}")
     return Filter(
         account=None if account is None else AccountName(account),
         phase=None if status is None else Phase(status),
-        model=request.query_params.get("model"),
+        model=model,
     )
 
 

@@ -112,7 +112,7 @@ def parse_cursor(text: str) -> Place:
         f"{account}{id}".encode()  # JSON may spell half a character, which no store takes
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise BadRequestError("cursor: expected a next_cursor of an earlier answer") from None
-    known = isinstance(account, str) and isinstance(id, str)
+    known = isinstance(account, str) and isinstance(id, str) and "\0" not in account + id
     if type(discovered_us) is not int or abs(discovered_us) >= 2**63 or not known:
         raise BadRequestError("cursor: expected a next_cursor of an earlier answer")
     return Place(discovered_us, AccountName(account), GenerationId(id))

@@ -1,0 +1,248 @@
+"""Which accounts this replica follows, where several share a state: its fair share, and whatever was left.
+
+Every second a replica renews its life, sees how things stand, and may do one thing more: take leases that
+nobody alive holds, up to its share; or give one up while another replica has two fewer.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from random import Random
+from typing import Protocol, TypeVar
+
+import structlog
+
+from exporter.clock import MICROS, SystemClock
+from exporter.domain.values import AccountName
+from exporter.errors import StoreError
+from exporter.heartbeat import Heartbeat
+from exporter.store import Store
+from exporter.store.holdings import Holdings
+from exporter.store.leases import LIFE, NOBODY, SPARE, Lease, Leases, Standing
+from exporter.store.scope import scope_of
+
+T = TypeVar("T")
+
+EVERY = 1.0
+"""Seconds between two renewals."""
+OUT_OF_TURN = 3
+"""Rounds after which a spare lease is taken by a replica that is not the next in turn."""
+UNCLAIMED, SPARE_FOR = 2, 6
+"""Rounds after which whoever sees a lease takes it, beyond the share too (the next in turn may have died as
+well): one whose holder has died or left, and a spare one."""
+LEAVE_WITHIN = 2.0
+"""Seconds that a stop waits for the leases to be given up."""
+
+_LOOP = "ownership"
+_log = structlog.get_logger("exporter.ownership")
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """What a replica does about its share: leases to take, in this order, and one to give up."""
+
+    take: Sequence[AccountName] = ()
+    give_up: AccountName | None = None
+
+
+def divide(
+    me: str, standing: Standing, configured: Sequence[AccountName], free_for: Mapping[AccountName, int]
+) -> Division:
+    """What the replica `me` does for a fair division. `free_for` is how many rounds a lease has been free."""
+    mine = [account for account, held in standing.leases.items() if held.holder == me]
+    counts = Counter({replica: 0 for replica in standing.alive | {me}})
+    counts.update(held.holder for held in standing.leases.values() if held.holder in counts)
+    share, fewest = ceil(len(configured) / len(counts)), min(counts.values())
+    take: list[AccountName] = []
+    for account in configured:
+        held = standing.leases.get(account)
+        if held is None or held.holder in counts:
+            continue
+        spare, have, rounds = held.holder == SPARE, len(mine) + len(take), free_for[account]
+        # Who has died or left is replaced at once; what is spare is for whoever has the fewest.
+        in_turn = not spare or have <= fewest or rounds >= OUT_OF_TURN
+        if (in_turn and have < share) or rounds >= (SPARE_FOR if spare else UNCLAIMED):
+            take.append(account)
+    most = max(counts, key=lambda replica: (counts[replica], replica))
+    surplus = most == me and counts[me] >= fewest + 2
+    return Division(take, min(mine) if surplus and not take else None)
+
+
+class Following(Protocol):
+    """Whoever follows the accounts that are owned."""
+
+    def own(self, account: AccountName) -> None:
+        """Begin to follow an account, if that is not begun yet."""
+        ...
+
+    def disown(self, account: AccountName) -> "asyncio.Task[None] | None":
+        """Stop following an account; what is returned, if anything, ends once nothing is under way."""
+        ...
+
+    def owned(self) -> set[AccountName]:
+        """The accounts that are followed, or about to be."""
+        ...
+
+    def collect(self, account: AccountName) -> None:
+        """Apply what waits in the inbox of an account, if that is followed already."""
+        ...
+
+
+class OwnershipMeter(Protocol):
+    """Shows the replicas, and counts what was taken over from those that have died."""
+
+    def replicas_seen(self, number: int) -> None: ...
+    def taken_over(self) -> None: ...
+
+
+class Ownership:
+    """Keeps this replica alive and its share of the accounts followed."""
+
+    def __init__(
+        self,
+        store: Store,
+        leases: Leases,
+        holdings: Holdings,
+        following: Following,
+        configured: Callable[[], Sequence[AccountName]],
+        meter: OwnershipMeter,
+        heartbeat: Heartbeat,
+        random: Random,
+    ) -> None:
+        """`configured` are the accounts there are."""
+        self._store = store
+        self._leases = leases
+        self._holdings = holdings
+        self._following = following
+        self._configured = configured
+        self._meter = meter
+        self._heartbeat = heartbeat
+        self._random = random
+        # The life of a replica is real time, also where simulated time runs faster.
+        self._clock = SystemClock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_LOOP)
+        self._seen_at = float("-inf")
+        self._free_for: Counter[AccountName] = Counter()
+        self._giving: dict[AccountName, asyncio.Task[None]] = {}
+
+    async def begin(self) -> None:
+        """The first round. Raises StoreError."""
+        await self._round(first=True)
+
+    async def run(self) -> None:
+        """Go on until cancelled, then give up everything once nothing is under way for it."""
+        try:
+            while True:
+                self._heartbeat.beat(_LOOP)
+                await self._clock.sleep(EVERY * self._random.uniform(0.8, 1.0))
+                try:
+                    await self._round()
+                except StoreError as error:
+                    self._store.lost_touch(error)
+        finally:
+            self._heartbeat.end(_LOOP)
+            await self._leave()
+
+    async def _round(self, *, first: bool = False) -> None:
+        sent_at, since = time.monotonic(), self._seen_at
+        configured = self._configured()
+        standing = await self._in_thread(lambda: self._leases.renew(configured))
+        self._seen_at = time.monotonic()
+        self._holdings.renewed(sent_at)
+        took_us = round((self._seen_at - sent_at) * MICROS)
+        self._store.clock_lead_us = standing.now_us - (self._clock.now_us() - took_us // 2)
+        self._meter.replicas_seen(len(standing.alive))
+        me = self._leases.me
+        self._settle(standing.held_by(me), configured)
+        self._store.scope = scope_of(me, standing.alive, configured, list(self._holdings.held))
+        self._note_free(standing, configured)
+        # Who has not seen the others for as long as they live cannot tell yet who of them is dead.
+        if first or sent_at - since < LIFE:
+            division = divide(me, standing, configured, self._free_for)
+            await self._take(division.take, standing)
+            if division.give_up is not None and not self._giving:
+                self._give_up(division.give_up)
+        for account in standing.inbox & self._following.owned():
+            self._following.collect(account)
+
+    def _settle(self, mine: Mapping[AccountName, Lease], configured: Sequence[AccountName]) -> None:
+        """Follow what the leases say, and nothing else."""
+        for account, lease in list(self._holdings.held.items()):
+            if account not in mine or mine[account].epoch != lease.epoch:
+                self._holdings.remove(account)
+                _log.warning("account lost to another replica", account=account, epoch=lease.epoch)
+        for account in self._following.owned() - self._holdings.held.keys():
+            self._following.disown(account)
+        for account in mine.keys() - self._giving.keys():
+            if account not in configured:
+                self._give_up(account)
+                continue
+            if account not in self._holdings.held:
+                # Known anew from the state, because what was known of it did not hold.
+                self._holdings.add(account, mine[account])
+            self._following.own(account)
+
+    def _note_free(self, standing: Standing, configured: Sequence[AccountName]) -> None:
+        for account in configured:
+            held = standing.leases.get(account)
+            is_free = held is not None and held.holder not in standing.alive
+            self._free_for[account] = self._free_for[account] + 1 if is_free else 0
+
+    async def _take(self, accounts: Sequence[AccountName], standing: Standing) -> None:
+        for account in accounts:
+            seen = standing.leases[account]
+            lease = await self._in_thread(partial(self._leases.take, account, seen))
+            if lease is None:
+                continue
+            self._holdings.add(account, lease)
+            if seen.holder in (NOBODY, SPARE):
+                _log.info("account owned", account=account, epoch=lease.epoch)
+            else:
+                self._meter.taken_over()
+                _log.warning(
+                    "account taken over from a replica that is no longer alive",
+                    account=account,
+                    epoch=lease.epoch,
+                    replica=seen.holder,
+                )
+            self._following.own(account)
+
+    def _give_up(self, account: AccountName) -> None:
+        """Stop following, let what is under way end, then let another replica have the account."""
+
+        async def give_up(draining: "asyncio.Task[None] | None") -> None:
+            if draining is not None:
+                await asyncio.wait({draining})
+            self._holdings.remove(account)
+            # Where this fails, the next round finds the lease and begins again.
+            with suppress(StoreError):
+                await self._in_thread(lambda: self._leases.give_up([account]))
+                _log.info("account given up for another replica", account=account)
+
+        task = asyncio.ensure_future(give_up(self._following.disown(account)))
+        self._giving[account] = task
+        task.add_done_callback(lambda _: self._giving.pop(account))
+
+    async def _leave(self) -> None:
+        """Give up everything, if the state can be reached."""
+        for task in self._giving.values():
+            task.cancel()
+        draining = [self._following.disown(account) for account in self._following.owned()]
+        under_way = {task for task in draining if task is not None}
+        if under_way:
+            await asyncio.wait(under_way)
+        for account in list(self._holdings.held):
+            self._holdings.remove(account)
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN):
+                await self._in_thread(self._leases.leave)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

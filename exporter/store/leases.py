@@ -1,0 +1,220 @@
+"""Leases: which replica owns an account, decided in the database and by its clock.
+
+A replica lives until the expiry of its one row, which it renews. A lease has no expiry of its own: it may be
+taken from a holder that is no longer alive, which raises the epoch. What keeps a former holder from writing
+is not its own belief but `fence`, with which every transaction of an owner begins: it locks the lease of this
+holder and epoch until the commit, so that a take-over comes wholly before or wholly after.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
+
+from exporter.clock import MICROS
+from exporter.domain.values import AccountName
+from exporter.errors import StateUnusableError
+from exporter.store.database import Database, forget_histograms
+from exporter.store.schema import inbox, leases, meta, replicas
+from exporter.store.upsert import insert
+
+LIFE = 6.0
+"""Seconds that a replica lives without renewing."""
+_BURIED_AFTER = 3600.0
+"""Seconds after which the row of a dead replica goes."""
+
+_SETTINGS = {"bounds_us": "duration_buckets"}
+"""Names in the configuration, where they differ from those in the state."""
+
+NOBODY = ""
+"""The holder of a lease that was never taken, or whose replica has left."""
+SPARE = "-"
+"""The holder of a lease that a replica gave up because it had more than others."""
+
+_NOW: ColumnElement[int] = literal_column(
+    "(extract(epoch from clock_timestamp()) * 1000000)::bigint", BigInteger
+)
+"""PostgreSQL's clock in Unix microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write for an account. `writes` is how many transactions have used it, those of former
+    holders included."""
+
+    epoch: int
+    writes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease as everybody sees it."""
+
+    holder: str
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a replica sees as it renews: the database's clock, the replicas that are alive (itself included),
+    the leases of all accounts, and the accounts that have something in the inbox."""
+
+    now_us: int
+    alive: frozenset[str]
+    leases: Mapping[AccountName, Held]
+    inbox: frozenset[AccountName]
+
+    def held_by(self, replica: str) -> dict[AccountName, Lease]:
+        """The leases of one replica."""
+        return {account: held.lease for account, held in self.leases.items() if held.holder == replica}
+
+
+class Leases:
+    """The leases of the replica `me`. Every method is a transaction of its own and raises StoreError."""
+
+    def __init__(
+        self,
+        database: Database,
+        me: str,
+        clock: Callable[[], ColumnElement[int]] = lambda: _NOW,
+    ) -> None:
+        """`clock` is the expression that the database takes the time from, in Unix microseconds."""
+        self.me = me
+        self._database = database
+        self._clock = clock
+
+    def join(self, bounds_us: tuple[int, ...], settings: Mapping[str, int]) -> bool:
+        """Use the state with these buckets of histograms and these settings. Returns whether its histograms
+        began anew for that. Raises StateUnusableError where a replica that is alive has others."""
+        wanted = {"bounds_us": json.dumps(bounds_us), **{key: str(n) for key, n in settings.items()}}
+        with self._database.begin() as connection:
+            self._database.lock_schema(connection)
+            # It may have begun since this state was opened.
+            self._database.check_finished(connection)
+            others = connection.scalar(
+                select(func.count()).select_from(replicas).where(replicas.c.expires_us > self._clock())
+            )
+            found = connection.execute(select(meta).where(meta.c.key.in_(wanted)))
+            kept = {row.key: row.value for row in found}
+            changed = [key for key, value in wanted.items() if kept.get(key, value) != value]
+            if changed and others:
+                names = ", ".join(f"metrics.{_SETTINGS.get(key, key)}" for key in changed)
+                raise StateUnusableError(
+                    f"{self._database.name}: {names}: this configuration differs from that of the replicas "
+                    f"({others}) that share the state; give all the same, or stop the others first"
+                )
+            written = insert(connection, meta).values(
+                [{"key": key, "value": value} for key, value in wanted.items()]
+            )
+            connection.execute(
+                written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value})
+            )
+            if "bounds_us" in changed:
+                forget_histograms(connection)
+            self._live_on(connection)
+            return "bounds_us" in changed
+
+    def renew(self, accounts: Iterable[AccountName]) -> Standing:
+        """Live on, let there be a lease for each account, and see how things stand."""
+        with self._database.begin() as connection:
+            now_us = self._live_on(connection)
+            alive = connection.scalars(select(replicas.c.id).where(replicas.c.expires_us > now_us))
+            found = self._all(connection)
+            missing = [account for account in accounts if account not in found]
+            if missing:
+                connection.execute(
+                    insert(connection, leases).on_conflict_do_nothing(),
+                    [{"account": one, "holder": NOBODY, "epoch": 0, "writes": 0} for one in sorted(missing)],
+                )
+                found = self._all(connection)
+            waiting = connection.scalars(select(inbox.c.account).distinct())
+            return Standing(now_us, frozenset(alive), found, frozenset(map(AccountName, waiting)))
+
+    def take(self, account: AccountName, seen: Held) -> Lease | None:
+        """Become the holder in place of the one seen, if that is still so, it is not alive and this replica
+        is. Returns the lease, None where another replica was faster."""
+        with self._database.begin() as connection:
+            now = self._clock()
+            lives = exists().where(replicas.c.id == seen.holder, replicas.c.expires_us > now)
+            i_live = exists().where(replicas.c.id == self.me, replicas.c.expires_us > now)
+            row = connection.execute(
+                update(leases)
+                .where(
+                    leases.c.account == account,
+                    leases.c.holder == seen.holder,
+                    leases.c.epoch == seen.lease.epoch,
+                    ~lives,
+                    i_live,
+                )
+                .values(holder=self.me, epoch=leases.c.epoch + 1)
+                .returning(leases.c.epoch, leases.c.writes)
+            ).one_or_none()
+            return None if row is None else Lease(row.epoch, row.writes)
+
+    def give_up(self, accounts: Collection[AccountName]) -> None:
+        """Hold the leases of these accounts no longer, for replicas that have fewer."""
+        with self._database.begin() as connection:
+            for account in sorted(accounts):
+                connection.execute(
+                    update(leases)
+                    .where(leases.c.account == account, leases.c.holder == self.me)
+                    .values(holder=SPARE)
+                )
+
+    def leave(self) -> None:
+        """Hold nothing and live no longer."""
+        with self._database.begin() as connection:
+            connection.execute(update(leases).where(leases.c.holder == self.me).values(holder=NOBODY))
+            long_ago = self._clock() - round(_BURIED_AFTER * MICROS)
+            connection.execute(
+                delete(replicas).where((replicas.c.id == self.me) | (replicas.c.expires_us < long_ago))
+            )
+
+    def fence(self, connection: Connection, held: Mapping[AccountName, Lease]) -> set[AccountName]:
+        """Begin the writes of an owner. Returns the accounts of whose lease this replica is the holder still,
+        and of which the state is the one that it has written last."""
+        keys: Sequence[tuple[str, int]] = [(account, lease.epoch) for account, lease in held.items()]
+        rows = connection.execute(
+            update(leases)
+            .where(leases.c.holder == self.me, tuple_(leases.c.account, leases.c.epoch).in_(keys))
+            .values(writes=leases.c.writes + 1)
+            .returning(leases.c.account, leases.c.writes)
+        ).all()
+        return {row.account for row in rows if row.writes == held[row.account].writes + 1}
+
+    def _live_on(self, connection: Connection) -> int:
+        """Renew this replica's life. Returns the database's time."""
+        life_us = round(LIFE * MICROS)
+        row = insert(connection, replicas).values(id=self.me, expires_us=self._clock() + life_us)
+        expires_us = connection.scalar(
+            row.on_conflict_do_update(
+                index_elements=["id"], set_={"expires_us": row.excluded.expires_us}
+            ).returning(replicas.c.expires_us)
+        )
+        assert expires_us is not None, "an upsert returns its row"
+        return int(expires_us) - life_us
+
+    def _all(self, connection: Connection) -> dict[AccountName, Held]:
+        return {
+            AccountName(row.account): Held(row.holder, Lease(row.epoch, row.writes))
+            for row in connection.execute(select(leases))
+        }
+
+
+def count_alive(connection: Connection) -> int:
+    """Return how many replicas use the state, which is one that they can share."""
+    return (
+        connection.scalar(select(func.count()).select_from(replicas).where(replicas.c.expires_us > _NOW)) or 0
+    )
