@@ -13,8 +13,8 @@ from exporter.printable import printable
 from exporter.signals import EarlySignals
 
 NAME = "vivix-exporter"
-COMMANDS = ("run", "check", "explain", "demo", "simulate")
-"""Each is `command` in the module of `exporter.commands` that has its name."""
+COMMANDS = ("run", "check", "explain", "schema", "migrate-state", "demo", "simulate")
+"""Each is `command` in the module of `exporter.commands` that has its name, with `_` for `-`."""
 SERVERS = ("run", "demo", "simulate")
 """Commands that run until a signal ends them, with status 0."""
 
@@ -64,7 +64,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return cast(click.Command, import_module(f"exporter.commands.{cmd_name}").command)
+        module = import_module(f"exporter.commands.{cmd_name.replace('-', '_')}")
+        return cast(click.Command, module.command)
 
 
 @click.group(
