@@ -29,7 +29,7 @@ from exporter.simulator.http import create_app
 from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
-from exporter.store import Database
+from exporter.store import open_database
 from support.running import until, write_config
 from support.scrape import parse
 
@@ -107,7 +107,16 @@ def found(lines: Sequence[str], pattern: str) -> str:
 
 def test_the_version_and_the_help_are_printed() -> None:
     assert re.fullmatch(r"vivix-exporter \d+\.\d+\.\d+\n", run("--version").stdout)
-    for command in ((), ("run",), ("check",), ("demo",), ("simulate",), ("explain",)):
+    for command in (
+        (),
+        ("run",),
+        ("check",),
+        ("demo",),
+        ("simulate",),
+        ("explain",),
+        ("schema",),
+        ("migrate-state",),
+    ):
         done = run(*command, "--help")
         assert done.returncode == 0
         assert "Usage: vivix-exporter" in done.stdout
@@ -133,6 +142,7 @@ def test_the_module_is_the_command() -> None:
         (("run", "--log.level", "loud"), "'loud' is not one of", "vivix-exporter run"),
         (("demo", "--speed", "fast"), "'fast' is not a valid float", "vivix-exporter demo"),
         (("explain",), "Missing argument 'ID'", "vivix-exporter explain"),
+        (("schema", "--state.url", "hunter2"), "expected sqlite:///", "vivix-exporter schema"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_message(
@@ -226,7 +236,7 @@ def test_a_bad_configuration_is_refused_with_its_place(
 
 def test_a_state_file_in_use_is_refused(tmp_path: Path) -> None:
     path = configured(tmp_path)
-    database = Database(tmp_path / "vivix-exporter.db", owner=True)
+    database = open_database(tmp_path / "vivix-exporter.db", owner=True)
     done = run("run", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")
     database.close()
     assert_refused(done, 2, "vivix-exporter.db", "in use by another exporter")
@@ -234,7 +244,7 @@ def test_a_state_file_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_a_state_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = configured(tmp_path)
-    Database(tmp_path / "vivix-exporter.db", owner=True).close()
+    open_database(tmp_path / "vivix-exporter.db", owner=True).close()
     connection = sqlite3.connect(tmp_path / "vivix-exporter.db")
     connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     connection.commit()
@@ -305,7 +315,7 @@ def test_check_refuses_a_state_that_run_could_not_use(tmp_path: Path, state: str
 
 def test_check_accepts_a_state_that_a_running_exporter_has_locked(tmp_path: Path) -> None:
     path = configured(tmp_path)
-    database = Database(tmp_path / "vivix-exporter.db", owner=True)
+    database = open_database(tmp_path / "vivix-exporter.db", owner=True)
     done = run("check", "--config.file", str(path))
     database.close()
     assert done.returncode == 0, done.stderr
@@ -314,12 +324,15 @@ def test_check_accepts_a_state_that_a_running_exporter_has_locked(tmp_path: Path
 def test_the_url_of_the_state_is_read_from_where_the_configuration_says(tmp_path: Path) -> None:
     accounts = [{"name": "a", "api_key": KEY}]
     (tmp_path / "state.url").write_text("sqlite:///elsewhere.db\n")
-    Database(tmp_path / "elsewhere.db", owner=True).close()
+    open_database(tmp_path / "elsewhere.db", owner=True).close()
     path = write_config(tmp_path, accounts, state={"url_file": "state.url"})
     assert_refused(run("explain", "x", "--config.file", str(path)), 1, "elsewhere.db", "no generation 'x'")
     path = write_config(tmp_path, accounts, state={"url_env": "STATE_URL"})
-    done = run("check", "--config.file", str(path), env={"STATE_URL": "postgresql://u:hunter2@h/d"})
-    assert_refused(done, 2, "state.url_env: PostgreSQL is not supported by this version yet")
+    done = run("check", "--config.file", str(path), env={"STATE_URL": "postgresql://u:hunter2@127.0.0.1:1/d"})
+    assert_refused(done, 2, "postgresql://127.0.0.1:1/d: cannot open the state: ", "Connection refused")
+    assert "hunter2" not in done.stderr
+    done = run("check", "--config.file", str(path), env={"STATE_URL": "mysql://u:hunter2@h/d"})
+    assert_refused(done, 2, "state.url_env: expected sqlite:///")
     assert "hunter2" not in done.stderr
 
 
@@ -428,14 +441,14 @@ def test_a_webhook_that_makes_no_sense_is_refused(arguments: Sequence[str], part
 def test_explaining_an_id_that_was_never_registered_says_so(tmp_path: Path) -> None:
     path = configured(tmp_path)
     assert_refused(run("explain", "nobody", "--config.file", str(path)), 2, "no such state file")
-    Database(tmp_path / "vivix-exporter.db", owner=True).close()
+    open_database(tmp_path / "vivix-exporter.db", owner=True).close()
     assert_refused(run("explain", "nobody", "--config.file", str(path)), 1, "no generation 'nobody'")
 
 
 def test_explaining_needs_no_secret(tmp_path: Path) -> None:
     account = {"name": "a", "api_key_env": "NOT_SET", "webhook_secret_file": "gone"}
     path = write_config(tmp_path, [account], web={"registration_token_file": "gone"})
-    Database(tmp_path / "vivix-exporter.db", owner=True).close()
+    open_database(tmp_path / "vivix-exporter.db", owner=True).close()
     assert_refused(run("explain", "nobody", "--config.file", str(path)), 1, "no generation 'nobody'")
 
 

@@ -69,6 +69,6 @@ def test_a_state_of_an_earlier_version_is_upgraded_at_the_start(tmp_path: Path) 
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 0
-    assert any("the state file was upgraded" in line and "version=2" in line for line in lines)
+    assert any("the state was upgraded" in line and "version=2" in line for line in lines)
     with closing(sqlite3.connect(state)) as connection:
         assert connection.execute("SELECT count(*) FROM generations").fetchone() == (16,)

@@ -3,20 +3,21 @@
 import itertools
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from exporter.commands.explain import explain
-from exporter.config import load_config
+from exporter.config import Secret, load_config
 from exporter.domain.ledger import Ledger
 from exporter.domain.values import (
     AccountName,
@@ -27,11 +28,12 @@ from exporter.domain.values import (
     Source,
 )
 from exporter.simulator.server import serve
-from exporter.store import Database, Transaction
+from exporter.store import Database, Transaction, open_database
 from exporter.store.reading import Filter
 from exporter.tracing.spans import trace_of
 from exporter.vivix.payload import PayloadError, parse_delivery, parse_generation
 from exporter.web.api.shapes import shown, shown_observation
+from support.postgresql import Server
 from support.running import exporter, until, write_config
 
 STUDIO = AccountName("studio")
@@ -47,7 +49,7 @@ times = st.one_of(
 amounts = st.one_of(
     st.integers(), st.floats(), st.sampled_from([0, -1, 1e9, 1e12, 3.1536e11, 10**30, 2**63]), st.just("1e11")
 )
-texts = st.one_of(st.text(), st.sampled_from(["m", "\ud800", "x" * 128]))
+texts = st.one_of(st.text(), st.sampled_from(["m", "\ud800", "nul\0", "x" * 128]))
 
 
 def fields(names: tuple[str, ...], values: st.SearchStrategy[object]) -> dict[str, st.SearchStrategy[object]]:
@@ -68,10 +70,15 @@ deliveries = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with closing(Database(tmp_path_factory.mktemp("state") / "state.db", owner=True)) as opened:
-        yield opened
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            at: Path | Secret = tmp_path_factory.mktemp("state") / "state.db"
+        else:
+            server: Server = request.getfixturevalue("postgresql")
+            at = stack.enter_context(server.database())
+        yield stack.enter_context(closing(open_database(at, owner=True)))
 
 
 def assert_shown(database: Database, id: GenerationId) -> Generation:
@@ -147,7 +154,7 @@ async def test_an_absurd_answer_is_counted_and_shown_over_http_and_by_explain(tm
     assert alone.json()["created_at"] < alone.json()["completed_at"] < "2200"
     assert page.sum("vivix_generations_total", status="completed") == 1
     assert page.sum("vivix_credits_used_total") == 0
-    with closing(Database(load_config(path).state_path, owner=False)) as state:
+    with closing(open_database(load_config(path).state_at, owner=False)) as state:
         assert explain(state, GenerationId("absurd"))[0] == "generation  absurd"
 
 
@@ -168,9 +175,12 @@ def test_what_an_earlier_version_stored_of_an_absurd_time_can_be_shown(
     )
     id = apply(database, completed)
     with database.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE generations SET created_us = ?, end_us = ?, end_duration_us = ? WHERE id = ?",
-            (at_us, at_us, 10**15, id),
+        connection.execute(
+            text(
+                "UPDATE generations SET created_us = :at, end_us = :at, end_duration_us = :took "
+                "WHERE id = :id"
+            ),
+            {"at": at_us, "took": 10**15, "id": id},
         )
     listed = assert_shown(database, id)
     assert listed.created_us == at_us

@@ -1,11 +1,10 @@
 """Ids that leave the lists and come back, and processes that stop and start again."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from exporter.clock import MICROS, ScaledClock, SystemClock
+from exporter.config import Secret
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -14,6 +13,7 @@ from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from support.running import exporter, until, write_config
 from support.scrape import Scrape
+from support.states import rows, state_section
 
 STUDIO = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}", "ultimate", granted=10_000_000)
 DAY_US = 86_400 * MICROS
@@ -37,7 +37,9 @@ class Later(SystemClock):
         return super().now_us() + round(self.days * DAY_US)
 
 
-async def test_a_file_of_ids_that_is_absent_during_a_prune_is_not_counted_again(tmp_path: Path) -> None:
+async def test_a_file_of_ids_that_is_absent_during_a_prune_is_not_counted_again(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
     clock = ScaledClock(1.0, SystemClock().now_us())
     api, now_us = simulated(clock), clock.now_us()
     ids = [f"ended-{number}" for number in range(5)]
@@ -46,7 +48,8 @@ async def test_a_file_of_ids_that_is_absent_during_a_prune_is_not_counted_again(
     listed = "".join(f"{id}\n" for id in ids)
     (tmp_path / "ids.txt").write_text(listed)
     async with serve(create_app(api)) as address:
-        path = write_config(tmp_path, [account(address.url, generation_files=["ids.txt"])])
+        listing = account(address.url, generation_files=["ids.txt"])
+        path = write_config(tmp_path, [listing], state=state_section(state_at))
 
         async def run(days: float) -> Scrape:
             async with exporter(path, Later(days)) as running:
@@ -64,21 +67,23 @@ async def test_a_file_of_ids_that_is_absent_during_a_prune_is_not_counted_again(
     assert page.sum("vivix_generations_discovered_total") == len(ids)
 
 
-async def test_a_clean_stop_returns_the_calls_that_it_reserved_and_did_not_make(tmp_path: Path) -> None:
+async def test_a_clean_stop_returns_the_calls_that_it_reserved_and_did_not_make(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
     clock = ScaledClock(1.0, SystemClock().now_us())
     api = simulated(clock)
     id = api.world.submit("studio", MODELS[0], 1, clock.now_us()).id
     async with serve(create_app(api)) as address:
-        path = write_config(tmp_path, [account(address.url, generations=[id])])
+        listing = account(address.url, generations=[id])
+        path = write_config(tmp_path, [listing], state=state_section(state_at))
         async with exporter(path, clock):
             await until(lambda: api.requests >= 3, "calls are made")
-    with closing(sqlite3.connect(tmp_path / "vivix-exporter.db")) as state:
-        [[reserved]] = state.execute("SELECT sum(calls) FROM reservations").fetchall()
+    [(reserved,)] = rows(state_at, "SELECT sum(calls) FROM reservations")
     # One that was under way at the stop may not have arrived.
     assert api.requests <= reserved <= api.requests + 1
 
 
-async def test_models_keep_their_series_after_a_restart(tmp_path: Path) -> None:
+async def test_models_keep_their_series_after_a_restart(tmp_path: Path, state_at: Path | Secret) -> None:
     clock = ScaledClock(1.0, SystemClock().now_us())
     api = simulated(clock)
     # Slow ones, so that nothing ends and a model has its place from the answers that name it alone.
@@ -88,7 +93,7 @@ async def test_models_keep_their_series_after_a_restart(tmp_path: Path) -> None:
     async with serve(create_app(api)) as address:
         for order in (ids, ids[::-1]):
             listed = account(address.url, generations=order)
-            path = write_config(tmp_path, [listed], metrics={"max_models": 2})
+            path = write_config(tmp_path, [listed], metrics={"max_models": 2}, state=state_section(state_at))
             async with exporter(path, clock) as running:
                 while (page := await running.scrape()).sum("vivix_generations_unseen"):
                     await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from exporter.clock import ScaledClock, SystemClock
-from exporter.config import load_config
+from exporter.config import Secret, load_config
 from exporter.domain.values import AccountName, GenerationId
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
@@ -19,15 +19,17 @@ from exporter.simulator.ratelimit import Caller
 from exporter.simulator.server import serve
 from exporter.simulator.truth import truth
 from exporter.simulator.world import World
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.store.reading import Reading
 from support.running import exporter, start_process, until, write_config
+from support.states import state_section
 from support.truth import assert_true
 
 GENERATIONS = 2_000
 SPEED = 30.0
 SHARE = 0.5
-KILLS = 20
+KILLS = (20, 8)
+"""On SQLite, and on PostgreSQL, where accounts of a process that was killed wait for its leases to end."""
 
 ACCOUNTS = tuple(
     SimulatedAccount(name, f"vvx_live_{name:0<32}", "ultimate", granted=10_000_000)
@@ -38,11 +40,14 @@ ACCOUNTS = tuple(
 class Scene:
     """A simulated API with generations submitted to it, and a configuration that lists them."""
 
-    def __init__(self, folder: Path, faults: Faults, generations: int = GENERATIONS) -> None:
+    def __init__(
+        self, folder: Path, at: Path | Secret, faults: Faults, generations: int = GENERATIONS
+    ) -> None:
         self.clock = ScaledClock(SPEED, SystemClock().now_us())
         world = World(7, ACCOUNTS)
         self.api = SimulatedApi(world, self.clock, faults)
         self.folder = folder
+        self.at = at
         self.ids: dict[str, list[str]] = {account.name: [] for account in ACCOUNTS}
         rng = random.Random(7)
         now_us = self.clock.now_us()
@@ -66,7 +71,9 @@ class Scene:
         ]
         # An answer that a slow machine delivers too late is one that the simulator believes was received.
         patience = "30s" if self.api.faults.rates else "1h"
-        return write_config(self.folder, accounts, polling={"request_timeout": patience})
+        return write_config(
+            self.folder, accounts, polling={"request_timeout": patience}, state=state_section(self.at)
+        )
 
     def assert_gentle(self) -> None:
         """No account was called more often than its share in any minute, nor ran into the limit."""
@@ -77,8 +84,10 @@ class Scene:
 
 
 @pytest.mark.parametrize("faults", [Faults.none(), Faults.everything(seed=3)], ids=["well", "all faults"])
-async def test_after_all_have_ended_every_durable_metric_is_true(tmp_path: Path, faults: Faults) -> None:
-    scene = Scene(tmp_path, faults)
+async def test_after_all_have_ended_every_durable_metric_is_true(
+    tmp_path: Path, state_at: Path | Secret, faults: Faults
+) -> None:
+    scene = Scene(tmp_path, state_at, faults)
     async with (
         serve(create_app(scene.api)) as address,
         exporter(scene.configure(address.url), scene.clock) as running,
@@ -97,7 +106,7 @@ async def test_after_all_have_ended_every_durable_metric_is_true(tmp_path: Path,
 def recorded_without_model(path: Path) -> set[GenerationId]:
     """The ids whose model the exporter of this configuration does not know."""
     config = load_config(path)
-    database = Database(config.state_path, owner=False)
+    database = open_database(config.state_at, owner=False)
     with database.begin() as connection:
         reading = Reading(connection)
         listed = [(AccountName(account.name), id) for account in config.accounts for id in account.ids]
@@ -106,12 +115,14 @@ def recorded_without_model(path: Path) -> set[GenerationId]:
     return {one.id for one in found if one is not None and one.model is None}
 
 
-async def test_killed_and_restarted_at_random_moments_every_durable_metric_is_true(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, Faults.everything(seed=5))
+async def test_killed_and_restarted_at_random_moments_every_durable_metric_is_true(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
+    scene = Scene(tmp_path, state_at, Faults.everything(seed=5))
     rng = random.Random(11)
     async with serve(create_app(scene.api)) as address, httpx.AsyncClient(timeout=60) as http:
         path = scene.configure(address.url)
-        for _ in range(KILLS):
+        for _ in range(KILLS[type(state_at) is Secret]):
             running = await start_process(path, http, SPEED, scene.clock.origin_us)
             enough = scene.api.requests + rng.randint(1, 400)
             await until(lambda enough=enough: scene.api.requests >= enough, "calls go on")  # type: ignore[misc]

@@ -1,10 +1,9 @@
 """A hundred thousand ids in files, most of which have long ended."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from exporter.clock import SystemClock
+from exporter.config import Secret
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.faults import Fault, Faults
@@ -14,6 +13,7 @@ from exporter.simulator.ratelimit import Caller
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from support.running import exporter, until, write_config
+from support.states import rows, state_section
 
 IDS = 100_000
 ENDED = """
@@ -22,7 +22,9 @@ ENDED = """
 """
 
 
-async def test_ids_that_have_ended_cost_no_call_however_many_the_files_list(tmp_path: Path) -> None:
+async def test_ids_that_have_ended_cost_no_call_however_many_the_files_list(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
     account = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}", "ultimate")
     api = SimulatedApi(World(3, [account]), SystemClock(), Faults(rates={Fault.HANG: 1.0}))
     (tmp_path / "ids.txt").write_text("".join(f"id-{n}\n" for n in range(IDS)))
@@ -37,6 +39,7 @@ async def test_ids_that_have_ended_cost_no_call_however_many_the_files_list(tmp_
                     "generation_files": ["*.txt"],
                 }
             ],
+            state=state_section(state_at),
         )
         async with exporter(path) as running:
             page = await running.scrape()
@@ -44,8 +47,7 @@ async def test_ids_that_have_ended_cost_no_call_however_many_the_files_list(tmp_
         assert health.status_code == 200
         assert page.of("vivix_generations_discovered_total") == {("studio", "file"): IDS}
         assert page.of("vivix_generations_unseen") == {("studio",): IDS}
-        with closing(sqlite3.connect(tmp_path / "vivix-exporter.db")) as state, state:
-            state.execute(ENDED)
+        rows(state_at, ENDED)
         api.faults.clear()
         before = api.calls.calls("studio", Caller.READ)
         running_one = api.world.submit("studio", MODELS[0], 1, api.clock.now_us()).id

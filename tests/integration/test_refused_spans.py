@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from exporter.clock import MICROS, SystemClock
-from exporter.config import load_config
+from exporter.config import Secret, load_config
 from exporter.domain.ledger import Ledger
 from exporter.domain.traceid import trace_id
 from exporter.domain.values import (
@@ -22,7 +22,7 @@ from exporter.domain.values import (
 )
 from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
-from exporter.store import Database, Transaction
+from exporter.store import Transaction, open_database
 from support.collector import Behaviour, Received, collector, status
 from support.running import exporter, until
 from support.scrape import Scrape
@@ -36,7 +36,7 @@ SPANS = 3
 def ended_before(path: Path, ids: Sequence[str]) -> None:
     """Leave the state of an exporter that saw these end, a second after each other, and exported nothing."""
     config = load_config(path)
-    database = Database(config.state_path, owner=True)
+    database = open_database(config.state_at, owner=True)
     account, now_us = AccountName(config.accounts[0].name), SystemClock().now_us()
     with database.begin() as connection:
         ledger = Ledger(config.metrics.duration_buckets, 100, 50)
@@ -79,10 +79,14 @@ def refusing(poison: Collection[str]) -> Behaviour:
     ],
 )
 async def test_refused_spans_are_set_aside_and_the_others_do_not_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: Sequence[str], poison: Sequence[str]
+    tmp_path: Path,
+    state_at: Path | Secret,
+    monkeypatch: pytest.MonkeyPatch,
+    ids: Sequence[str],
+    poison: Sequence[str],
 ) -> None:
     good = {trace_id(GenerationId(id)) for id in ids} - {trace_id(GenerationId(id)) for id in poison}
-    scene = Scene(tmp_path)
+    scene = Scene(tmp_path, state_at=state_at)
     async with serve(create_app(scene.api)) as address, collector() as otlp:
         otlp.behaviour = refusing(poison)
         monkeypatch.setenv(ENDPOINT, otlp.url)

@@ -21,7 +21,7 @@ from exporter.simulator.http import create_app
 from exporter.simulator.models import BY_SLUG, MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.store.reading import Reading
 from support.running import Running, exporter, until, write_config
 
@@ -190,7 +190,17 @@ async def test_a_list_can_be_about_a_status_or_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [{"status": "done"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"cursor": "x"}]
+    "params",
+    [
+        {"status": "done"},
+        {"limit": "0"},
+        {"limit": "1001"},
+        {"limit": "x"},
+        {"cursor": "x"},
+        {"cursor": "WzEsICJzdHVkaW8iLCAiXHUwMDAwIl0="},  # [1, "studio", "\u0000"]
+        {"model": "\0"},
+        {"account": "\0"},
+    ],
 )
 async def test_a_question_that_makes_no_sense_gets_an_answer_that_says_so(
     tmp_path: Path, params: dict[str, str]
@@ -339,7 +349,7 @@ async def test_an_id_of_another_account_that_is_registered_again_is_asked_for_ag
 def listed(config: Path) -> set[GenerationId]:
     """The ids that the state holds as listed."""
     with (
-        closing(Database(load_config(config).state_path, owner=False)) as database,
+        closing(open_database(load_config(config).state_at, owner=False)) as database,
         database.read() as connection,
     ):
         return Reading(connection).listed(AccountName("studio"))
@@ -359,7 +369,7 @@ async def test_a_uuid_is_one_generation_however_its_letters_are_written(tmp_path
     assert [one["id"] for one in listed] == ["abc", "Abc", id]
     assert page.sum("vivix_generations_total") == 1
     config = load_config(tmp_path / "config.yaml")
-    with closing(Database(config.state_path, owner=False)) as database:
+    with closing(open_database(config.state_at, owner=False)) as database:
         explained = [explain(database, check_generation_id(text)) for text in (id.upper(), id, "unknown")]
     assert explained[0] == explained[1]
     assert explained[0][0].endswith(id)

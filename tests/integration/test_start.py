@@ -22,7 +22,7 @@ from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
-from exporter.store import Database, Store
+from exporter.store import Store, open_database
 from support.running import exporter, write_config
 
 NOWHERE: dict[str, object] = {"name": "studio", "api_key": "vvx_live_x", "base_url": "http://127.0.0.1:9"}
@@ -50,12 +50,12 @@ async def test_an_account_is_followed_once_the_state_can_be_written(tmp_path: Pa
     config = load_config(write_config(tmp_path, [NOWHERE | {"generations": ["a"]}]))
     clock, instruments, ledger = SystemClock(), Instruments(VERSION, "3"), Ledger((1,), 10, 10)
     store = Store(
-        Database(config.state_path, owner=True), ledger, clock, instruments, Heartbeat(clock), traced=False
+        open_database(config.state_at, owner=True), ledger, clock, instruments, Heartbeat(clock), traced=False
     )
     builder = Builder(store, instruments, clock, Heartbeat(clock), VERSION)
-    accounts = Accounts(store, ledger, instruments, builder)
+    accounts = Accounts(store, instruments, builder)
     running = asyncio.create_task(store.run())
-    with closing(sqlite3.connect(config.state_path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(str(config.state_at), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
             await store.write(lambda tx: tx.prove_writable(0))

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.clock import SystemClock
+from exporter.config import Secret
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.deliveries import Delays, Kind, Mishaps
 from exporter.simulator.http import create_app
@@ -27,8 +28,10 @@ from support.running import Running, exporter, start_process
 from support.scrape import Scrape
 
 
-async def test_where_webhooks_arrive_hardly_any_call_is_needed(tmp_path: Path) -> None:
-    async with scene(tmp_path, 25.0, Mishaps.none()) as at:
+async def test_where_webhooks_arrive_hardly_any_call_is_needed(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
+    async with scene(tmp_path, 25.0, Mishaps.none(), state_at) as at:
         await at.submit_steadily()
         await at.all_ended()
         page, known = await at.running.scrape(), await at.known()
@@ -43,7 +46,9 @@ async def test_where_webhooks_arrive_hardly_any_call_is_needed(tmp_path: Path) -
     assert by_result(page)["accepted"] >= 0.99 * GENERATIONS
 
 
-async def test_lost_doubled_and_very_late_deliveries_change_no_sum(tmp_path: Path) -> None:
+async def test_lost_doubled_and_very_late_deliveries_change_no_sum(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
     rates = {
         Kind.LOST: 0.05,
         Kind.DOUBLED: 0.05,
@@ -53,7 +58,7 @@ async def test_lost_doubled_and_very_late_deliveries_change_no_sum(tmp_path: Pat
     }
     registered: set[str] = set()
     mishaps = Mishaps(5, rates, Delays(late_s=(3600, 3600)), befalls=registered.__contains__)
-    async with scene(tmp_path, 100.0, mishaps) as at:
+    async with scene(tmp_path, 100.0, mishaps, state_at) as at:
         at.registered = registered
         await at.submit_steadily()
         await at.all_ended()
@@ -97,7 +102,7 @@ async def quiet(folder: Path, **account: object) -> AsyncIterator[Running]:
     """An exporter whose API says nothing. It remembers ids for ever, however old the documents' times are."""
     api = SimulatedApi(World(1, ACCOUNTS), SystemClock())
     async with serve(create_app(api)) as address:
-        path = configure(folder, address.url, **account)
+        path = configure(folder, address.url, None, **account)
         path.write_text(path.read_text() + "state: {retention: 36500d}\n")
         async with exporter(path) as running:
             yield running

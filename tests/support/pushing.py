@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.config import Secret
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.deliverer import Deliverer, delivering
@@ -19,6 +20,7 @@ from exporter.simulator.world import World
 from support.pausable import PausableClock
 from support.running import Running, exporter, until, write_config
 from support.scrape import Scrape
+from support.states import state_section
 from support.truth import assert_true
 
 SECRET = "whsec_of_the_tests"
@@ -32,7 +34,8 @@ ACCOUNTS = tuple(
 IMAGES = [model for model in MODELS if model.category is Category.IMAGE]
 
 
-def configure(folder: Path, url: str, **account: object) -> Path:
+def configure(folder: Path, url: str, state_at: Path | Secret | None = None, **account: object) -> Path:
+    """A configuration whose state is a file in the folder, unless it is said to be elsewhere."""
     (folder / "webhook.secret").write_text(SECRET)
     accounts: list[dict[str, object]] = [
         {
@@ -44,8 +47,9 @@ def configure(folder: Path, url: str, **account: object) -> Path:
         }
         for one in ACCOUNTS
     ]
+    sections: dict[str, object] = {} if state_at is None else {"state": state_section(state_at)}
     # How fast the machine is shall not matter, in whatever time the exporter lives.
-    return write_config(folder, accounts, polling={"request_timeout": "1h"})
+    return write_config(folder, accounts, polling={"request_timeout": "1h"}, **sections)
 
 
 @dataclass
@@ -100,14 +104,17 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, speed: float, mishaps: Mishaps) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, speed: float, mishaps: Mishaps, state_at: Path | Secret | None = None
+) -> AsyncIterator[Scene]:
     clock = PausableClock(speed)
     api = SimulatedApi(World(11, ACCOUNTS), clock, mishaps=mishaps)
     async with (
         serve(create_app(api)) as address,
-        exporter(configure(folder, address.url), clock) as running,
+        exporter(configure(folder, address.url, state_at), clock) as running,
         delivering(api) as deliverer,
     ):
+        await until(lambda: len(running.app.followed()) == len(ACCOUNTS), "every account is followed")
         for account in ACCOUNTS:
             api.endpoints.set(account.name, [Endpoint(f"{running.url}/webhooks/{account.name}", SECRET)])
         yield Scene(api, running, deliverer, set(), clock)

@@ -15,7 +15,7 @@ from exporter.app import App
 from exporter.clock import Clock, SystemClock
 from exporter.config import load_config
 from exporter.domain.values import AccountName, GenerationId
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.web.server import bound_address, listen
 from support.scrape import Scrape, parse
 
@@ -64,7 +64,7 @@ async def exporter(
     config = load_config(path)
     app = App(
         config,
-        Database(config.state_path, owner=True),
+        open_database(config.state_at, owner=True),
         clock or SystemClock(),
         load=lambda: load_config(path),
         lifecycle=lifecycle,

@@ -10,7 +10,7 @@ from exporter.app import App
 from exporter.clock import ScaledClock
 from exporter.config import load_config
 from exporter.errors import ExporterError
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.web.server import bound_address, listen
 
 
@@ -21,7 +21,7 @@ async def main() -> None:
     listener = listen(address)
     app = App(
         config,
-        Database(config.state_path, owner=True),
+        open_database(config.state_at, owner=True),
         ScaledClock(float(speed), int(origin_us)),
         load=lambda: load_config(Path(path)),
         lifecycle=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from exporter.clock import MICROS, ScaledClock, SystemClock
+from exporter.config import Secret
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.generation import Generation
@@ -19,6 +20,7 @@ from exporter.simulator.world import World
 from support.collector import attributes_of
 from support.running import write_config
 from support.scrape import Scrape
+from support.states import state_section
 from support.truth import assert_true
 
 SPEED = 30.0
@@ -29,8 +31,17 @@ QUICK = tuple(model for model in MODELS if model.category is Category.IMAGE)
 class Scene:
     """A simulated API of some accounts, with generations submitted to it, and a configuration for them."""
 
-    def __init__(self, folder: Path, accounts: int = 1, failure_ratio: float = 0.2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        accounts: int = 1,
+        failure_ratio: float = 0.2,
+        *,
+        state_at: Path | Secret | None = None,
+    ) -> None:
+        """The state is a file in the folder, unless it is said to be elsewhere."""
         self.folder = folder
+        self.state_at = state_at
         self.clock = ScaledClock(SPEED, SystemClock().now_us())
         self.accounts = [
             SimulatedAccount(f"a{n}", f"vvx_live_{n:0>32}", "ultimate", granted=10_000_000)
@@ -62,6 +73,8 @@ class Scene:
             }
             for account in self.accounts
         ]
+        if self.state_at is not None:
+            sections["state"] = state_section(self.state_at)
         return write_config(self.folder, accounts, polling={"request_timeout": "1h"}, **sections)
 
     def expected(self) -> dict[str, "Expected"]:

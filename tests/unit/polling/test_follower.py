@@ -26,7 +26,7 @@ from exporter.metrics.instruments import Instruments
 from exporter.polling.cadence import Cadence
 from exporter.polling.follower import Follower
 from exporter.polling.webhook_trust import WebhookTrust
-from exporter.store import Database, Store
+from exporter.store import Store, open_database
 from support.manual_time import ORIGIN_US, ManualClock
 
 STUDIO = AccountName("studio")
@@ -138,7 +138,7 @@ class Play:
 @asynccontextmanager
 async def play(folder: Path) -> AsyncIterator[Play]:
     clock, meter, heartbeat = ManualClock(), Instruments("0", "3"), Heartbeat(SystemClock())
-    database = Database(folder / "state.db", owner=True)
+    database = open_database(folder / "state.db", owner=True)
     store = Store(database, Ledger((1,), 10, 10), clock, meter, heartbeat, traced=False)
     cadence = Cadence(2.0, 0.5, 60.0, 100)
     cadence.set_category("picture", "image")

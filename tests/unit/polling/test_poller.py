@@ -19,7 +19,7 @@ from exporter.polling.poller import Poller
 from exporter.polling.relisting import Listed
 from exporter.polling.terms import Terms
 from exporter.polling.webhook_trust import WebhookTrust
-from exporter.store import Database, Store
+from exporter.store import Store, open_database
 from exporter.vivix.client import Client, Reply
 from exporter.vivix.payload import Plan
 
@@ -48,7 +48,7 @@ class SlowClient(Client):
 async def test_an_id_that_leaves_the_list_while_its_answer_is_stored_is_let_go(tmp_path: Path) -> None:
     clock = SystemClock()
     heartbeat, meter = Heartbeat(clock), Instruments("0", "3")
-    database = Database(tmp_path / "state.db", owner=True)
+    database = open_database(tmp_path / "state.db", owner=True)
     store = Store(database, Ledger((1,), 10, 10), clock, meter, heartbeat, traced=False)
     follower = Follower(STUDIO, store, Cadence(2, 0.5, 60, 10), clock, meter, WebhookTrust(configured=False))
     answer = asyncio.Event()

@@ -1,6 +1,5 @@
 """Label values keep their series: what was admitted stays, and what was not is `other`."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config import Secret
 from exporter.domain.labels import OTHER
 from exporter.domain.ledger import LARGEST, SUM, VALUE, Family, Ledger
 from exporter.domain.values import (
@@ -20,7 +20,8 @@ from exporter.domain.values import (
     Via,
 )
 from exporter.errors import StoreError
-from exporter.store import Database, Transaction
+from exporter.store import Transaction, open_database
+from support.states import States
 
 STUDIO = AccountName("studio")
 S = 1_000_000
@@ -46,9 +47,9 @@ def reported(
 class State:
     """A state with few places for label values."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.database = Database(path, owner=True)
+    def __init__(self, at: Path | Secret) -> None:
+        self.at = at
+        self.database = open_database(at, owner=True)
         self.ledger = Ledger((S,), MODELS, REASONS)
         with self.database.begin() as connection:
             tx = Transaction(connection, self.ledger, traced=False)
@@ -67,14 +68,14 @@ class State:
 
     def restarted(self) -> "State":
         self.database.close()
-        return State(self.path)
+        return State(self.at)
 
     def models(self) -> list[str]:
         return self.ledger.known_models(STUDIO)
 
 
-def test_a_model_has_its_place_from_the_first_observation_that_names_it(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+def test_a_model_has_its_place_from_the_first_observation_that_names_it(state_at: Path | Secret) -> None:
+    state = State(state_at)
     state.observe("a", reported(Status.PENDING, "first"))
     state.observe("b", reported(Status.PENDING, "second"))
     state.observe("c", reported(Status.COMPLETED, "third"))
@@ -85,8 +86,8 @@ def test_a_model_has_its_place_from_the_first_observation_that_names_it(tmp_path
     restarted.database.close()
 
 
-def test_what_is_not_committed_admits_nothing(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+def test_what_is_not_committed_admits_nothing(state_at: Path | Secret) -> None:
+    state = State(state_at)
     with pytest.raises(StoreError):
         state.observe("a", reported(Status.FAILED, "lost", "LOST"), fails=True)
     assert state.models() == []
@@ -96,8 +97,8 @@ def test_what_is_not_committed_admits_nothing(tmp_path: Path) -> None:
     state.database.close()
 
 
-def test_places_survive_histograms_that_start_anew(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+def test_places_survive_histograms_that_start_anew(state_at: Path | Secret) -> None:
+    state = State(state_at)
     state.database.restart_histograms((S,))
     state.observe("a", reported(Status.PROCESSING, "queued"))
     state.database.restart_histograms((2 * S,))
@@ -129,9 +130,11 @@ SEEN = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(SEEN, st.just("restart")), max_size=20))
-def test_a_value_never_moves_between_other_and_its_own_series(steps: list[Seen | str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        state = State(Path(folder) / "state.db")
+def test_a_value_never_moves_between_other_and_its_own_series(
+    new_state: States, steps: list[Seen | str]
+) -> None:
+    with new_state() as at:
+        state = State(at)
         # Where each value was shown first is where it belongs.
         shown: dict[str, str] = {}
         for step in steps:
@@ -161,8 +164,8 @@ def test_a_value_never_moves_between_other_and_its_own_series(steps: list[Seen |
         state.database.close()
 
 
-def test_a_total_that_reaches_64_bits_stays_there_in_memory_and_in_the_store(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+def test_a_total_that_reaches_64_bits_stays_there_in_memory_and_in_the_store(state_at: Path | Secret) -> None:
+    state = State(state_at)
     for id, duration_us in (("a", LARGEST - 5), ("b", 5), ("c", 7), ("d", LARGEST)):
         state.observe(id, reported(Status.COMPLETED, "m", duration_us=duration_us))
     for one in (state, restarted := state.restarted()):
@@ -174,8 +177,8 @@ def test_a_total_that_reaches_64_bits_stays_there_in_memory_and_in_the_store(tmp
     restarted.database.close()
 
 
-def test_one_group_of_facts_may_exceed_64_bits(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.db")
+def test_one_group_of_facts_may_exceed_64_bits(state_at: Path | Secret) -> None:
+    state = State(state_at)
     with state.database.begin() as connection:
         tx = Transaction(connection, state.ledger, traced=False)
         for id in "ab":

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from exporter.clock import SystemClock
 from exporter.errors import StoreError
 from exporter.store.availability import LONGEST_PAUSE, RELAPSE, TRY_EVERY, Availability
+from exporter.store.sqlite import action_for
 
 FULL, IO = StoreError("state.db: database or disk is full"), StoreError("state.db: disk I/O error")
 
@@ -29,7 +30,7 @@ class Meter:
 
 def test_an_outage_has_two_lines_and_every_failed_write_is_counted() -> None:
     clock, meter = SetClock(), Meter()
-    state = Availability(clock, meter)
+    state = Availability(clock, meter, action_for)
     with capture_logs() as logs:
         state.succeeded()
         state.failed(FULL, 40)
@@ -50,7 +51,7 @@ def test_an_outage_has_two_lines_and_every_failed_write_is_counted() -> None:
 
 
 def test_each_cause_of_an_outage_is_logged_once() -> None:
-    state = Availability(SetClock(), Meter())
+    state = Availability(SetClock(), Meter(), action_for)
     with capture_logs() as logs:
         for _ in range(50):
             state.failed(IO)
@@ -60,7 +61,7 @@ def test_each_cause_of_an_outage_is_logged_once() -> None:
 
 def test_a_state_that_comes_and_goes_is_tried_less_and_less_often() -> None:
     clock = SetClock()
-    state = Availability(clock, Meter())
+    state = Availability(clock, Meter(), action_for)
     pauses = []
     for _ in range(5):
         state.failed(FULL)

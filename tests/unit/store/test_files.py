@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import StateUnusableError, StoreError, UnstorableError
-from exporter.store import Database
+from exporter.store import open_database
 
 WITHOUT_PRIVILEGES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 """Modes of files mean nothing to root, until it gives up being exempt from them."""
@@ -19,9 +19,9 @@ OPEN = """
 import sys
 from pathlib import Path
 from exporter.errors import StateUnusableError
-from exporter.store import Database
+from exporter.store import Database, open_database
 try:
-    Database(Path(sys.argv[1]), owner=True).close()
+    open_database(Path(sys.argv[1]), owner=True).close()
 except StateUnusableError as error:
     print(error)
 """
@@ -58,37 +58,37 @@ def test_a_state_has_one_owner_by_whatever_name(tmp_path: Path, name: str, first
     (tmp_path / "linked folder").symlink_to(tmp_path)
     second = name if first else "state.db"
     in_use = pytest.raises(StateUnusableError, match="in use by another exporter")
-    with closing(Database(tmp_path / (first or name), owner=True)), in_use:
-        Database(tmp_path / second, owner=True)
+    with closing(open_database(tmp_path / (first or name), owner=True)), in_use:
+        open_database(tmp_path / second, owner=True)
     assert not (tmp_path / "link.db.lock").exists()
 
 
 def test_a_state_with_a_second_name_that_cannot_be_followed_is_refused(tmp_path: Path) -> None:
-    Database(tmp_path / "state.db", owner=True).close()
+    open_database(tmp_path / "state.db", owner=True).close()
     (tmp_path / "other.db").hardlink_to(tmp_path / "state.db")
     with pytest.raises(StateUnusableError, match="hard links"):
-        Database(tmp_path / "other.db", owner=True)
+        open_database(tmp_path / "other.db", owner=True)
 
 
 def test_symbolic_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "state.db").symlink_to("state.db")
-    with pytest.raises(StateUnusableError, match="cannot open the state file"):
-        Database(tmp_path / "state.db", owner=True)
+    with pytest.raises(StateUnusableError, match="cannot open the state"):
+        open_database(tmp_path / "state.db", owner=True)
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o277])
 def test_only_the_owner_may_read_a_state_whatever_the_umask(tmp_path: Path, mask: int) -> None:
-    with umask(mask), closing(Database(tmp_path / "state.db", owner=True)) as database, database.begin():
+    with umask(mask), closing(open_database(tmp_path / "state.db", owner=True)) as database, database.begin():
         assert modes(tmp_path) == PRIVATE
 
 
 def test_a_state_that_others_could_read_is_made_private(tmp_path: Path) -> None:
     with umask(0):
-        Database(tmp_path / "state.db", owner=True).close()
+        open_database(tmp_path / "state.db", owner=True).close()
         for suffix in ("", "-wal", "-shm", ".lock"):
             (tmp_path / f"state.db{suffix}").touch()
             (tmp_path / f"state.db{suffix}").chmod(0o644)
-        with closing(Database(tmp_path / "state.db", owner=True)):
+        with closing(open_database(tmp_path / "state.db", owner=True)):
             assert modes(tmp_path) == PRIVATE
 
 
@@ -97,13 +97,13 @@ def test_the_mode_of_a_file_of_something_else_is_left_alone(tmp_path: Path) -> N
     path.write_text("this is no database, just text " * 100)
     path.chmod(0o644)
     with pytest.raises(StateUnusableError):
-        Database(path, owner=True)
+        open_database(path, owner=True)
     assert modes(tmp_path)["state.db"] == 0o644
 
 
 @pytest.mark.parametrize("suffix", ["", ".lock"])
 def test_a_read_only_file_is_refused_with_what_to_do(tmp_path: Path, suffix: str) -> None:
-    Database(tmp_path / "state.db", owner=True).close()
+    open_database(tmp_path / "state.db", owner=True).close()
     (tmp_path / f"state.db{suffix}").chmod(0o400)
     refused = open_without_privileges(tmp_path / "state.db")
     assert refused.startswith(f"{tmp_path}/state.db{suffix}: the state file cannot be written by the user of")
@@ -113,7 +113,7 @@ def test_a_read_only_file_is_refused_with_what_to_do(tmp_path: Path, suffix: str
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_read_only_folder_is_refused_with_what_to_do(tmp_path: Path, existing: bool) -> None:
     if existing:
-        Database(tmp_path / "state.db", owner=True).close()
+        open_database(tmp_path / "state.db", owner=True).close()
     tmp_path.chmod(0o500)
     try:
         refused = open_without_privileges(tmp_path / "state.db")
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_entered_is_refused_for_reading_too(tmp_path: Pa
         timeout=60,
         check=True,
     )
-    assert "cannot open the state file: Permission denied" in done.stdout
+    assert "cannot open the state: Permission denied" in done.stdout
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -141,7 +141,7 @@ def test_a_state_that_was_removed_or_replaced_is_not_written_until_it_is_back(
     tmp_path: Path, replaced: bool
 ) -> None:
     path = tmp_path / "state.db"
-    with closing(Database(path, owner=True)) as database:
+    with closing(open_database(path, owner=True)) as database:
         path.rename(tmp_path / "elsewhere.db")
         if replaced:
             path.touch()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from exporter.domain.ledger import Ledger
 from exporter.domain.values import AccountName, DropReason, GenerationId, Observation, Phase, Status, Via
 from exporter.errors import StateUnusableError
-from exporter.store import Database, Transaction, migrations
+from exporter.store import Transaction, migrations, open_database
 from exporter.store.reading import Filter, Reading
 
 DUMPS = Path(__file__).parents[2] / "testdata" / "state"
@@ -44,7 +44,7 @@ def test_the_steps_lead_to_today_without_gaps_and_each_is_tested_from_a_file() -
 
 def test_every_total_of_version_1_is_found(path: Path) -> None:
     written = rows(path, "SELECT account, family, labels, cell, amount FROM totals")
-    with closing(Database(path, owner=True)) as database, database.read() as connection:
+    with closing(open_database(path, owner=True)) as database, database.read() as connection:
         found = [
             (account, series.family.value, json.dumps(series.labels), cell, amount)
             for account in (STUDIO, LAB)
@@ -72,7 +72,7 @@ def test_every_generation_of_version_1_is_found_as_it_was(path: Path) -> None:
         "delivered-failed": Phase.FAILED,
         "delivered-failed-too": Phase.FAILED,
     }
-    with closing(Database(path, owner=True)) as database, database.read() as connection:
+    with closing(open_database(path, owner=True)) as database, database.read() as connection:
         reading = Reading(connection)
         found = {g.id: g for g in reading.page(Filter(account=STUDIO), None, 100)}
         [lab] = reading.page(Filter(account=LAB), None, 100)
@@ -106,14 +106,14 @@ def test_every_generation_of_version_1_is_found_as_it_was(path: Path) -> None:
 
 def test_what_version_1_counted_is_not_counted_again(path: Path) -> None:
     again = Observation(1_762_100_000 * S, Via.WEBHOOK, Status.COMPLETED, "completed", model="flux-2-pro")
-    with closing(Database(path, owner=True)) as database, database.begin() as connection:
+    with closing(open_database(path, owner=True)) as database, database.begin() as connection:
         transaction = Transaction(connection, Ledger((S,), 100, 50), traced=True)
         after = transaction.observe(STUDIO, GenerationId("ended-after-drop"), again, None)
     assert after.facts == ()
 
 
 def test_labels_that_version_1_counted_are_admitted(path: Path) -> None:
-    Database(path, owner=True).close()
+    open_database(path, owner=True).close()
     assert rows(path, "SELECT account, label, value FROM admissions ORDER BY 1, 2, 3") == [
         ("lab", "model", "veo-3"),
         ("studio", "model", "flux-2-pro"),
@@ -126,8 +126,8 @@ def test_labels_that_version_1_counted_are_admitted(path: Path) -> None:
 
 def test_an_upgraded_state_has_the_schema_of_a_new_one(path: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.db"
-    Database(new, owner=True).close()
-    Database(path, owner=True).close()
+    open_database(new, owner=True).close()
+    open_database(path, owner=True).close()
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
     columns = (
         'SELECT t.name, c.name, c.type, c."notnull", c.dflt_value, c.pk FROM sqlite_master t, '
@@ -170,7 +170,7 @@ def test_a_uuid_of_version_1_is_one_generation_in_lower_case(
                 "INSERT INTO observations VALUES ('studio', ?, 5, 'poll', ?, '')", (id, ended or "unseen")
             )
             connection.execute("INSERT INTO outbox VALUES ('studio', ?, 5, NULL)", (id,))
-    Database(path, owner=True).close()
+    open_database(path, owner=True).close()
     of_it = "FROM {} WHERE lower(id) = '" + LOWER + "'"
     assert rows(path, "SELECT id, status " + of_it.format("generations")) == [(LOWER, status)]
     said = status or "unseen"
@@ -188,10 +188,10 @@ def test_a_step_that_fails_leaves_everything_as_it_was(path: Path, monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "STEPS", {2: broken})
         with pytest.raises(StateUnusableError, match="no such table"):
-            Database(path, owner=True)
+            open_database(path, owner=True)
     with closing(sqlite3.connect(path)) as connection:
         assert list(connection.iterdump()) == before
-    Database(path, owner=True).close()
+    open_database(path, owner=True).close()
 
 
 @pytest.mark.parametrize("version", ["0", "99"])
@@ -201,12 +201,12 @@ def test_an_unknown_version_is_refused_and_left_alone(path: Path, version: str, 
         connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
         before = list(connection.iterdump())
     with pytest.raises(StateUnusableError, match=rf"state\.db.* schema version {version}, but"):
-        Database(path, owner=owner)
+        open_database(path, owner=owner)
     with closing(sqlite3.connect(path)) as connection:
         assert list(connection.iterdump()) == before
 
 
 def test_a_reader_does_not_upgrade_and_names_what_does(path: Path) -> None:
     with pytest.raises(StateUnusableError, match=r"schema version 1, .*`vivix-exporter run` upgrades it"):
-        Database(path, owner=False)
+        open_database(path, owner=False)
     assert rows(path, "SELECT value FROM meta WHERE key = 'schema_version'") == [("1",)]

@@ -1,6 +1,5 @@
 """How long generations are remembered: what comes, goes and comes back is counted once."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config import Secret
 from exporter.domain.ledger import VALUE, Family, Ledger
 from exporter.domain.values import (
     AccountName,
@@ -22,8 +22,9 @@ from exporter.domain.values import (
     Status,
     Via,
 )
-from exporter.store import Database, Transaction
+from exporter.store import Database, Transaction, open_database
 from exporter.store.reading import Filter
+from support.states import States
 
 STUDIO = AccountName("studio")
 S = 1_000_000
@@ -39,9 +40,9 @@ def completed(id: str, at_us: int, via: Via = Via.POLL) -> Observation:
 
 @dataclass
 class State:
-    """One state file, with the time, and what happened to each id."""
+    """One state, with the time, and what happened to each id."""
 
-    path: Path
+    at: Path | Secret
     now_us: int = 1_000 * S
     ended: dict[str, Observation] = field(default_factory=dict)
     absent_since_us: dict[str, int] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class State:
 
     def open(self) -> None:
         self.ledger = Ledger((S, 5 * S), 100, 50)
-        self.database = Database(self.path, owner=True)
+        self.database = open_database(self.at, owner=True)
         with self.write() as tx:
             held = list(tx.totals(STUDIO)), list(tx.admissions(STUDIO))
         self.ledger.load(STUDIO, *held)
@@ -120,8 +121,8 @@ class State:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[State]:
-    state = State(folder / "state.db")
+def opened(at: Path | Secret) -> Iterator[State]:
+    state = State(at)
     try:
         yield state
     finally:
@@ -129,8 +130,8 @@ def opened(folder: Path) -> Iterator[State]:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with opened(tmp_path) as state:
+def state(state_at: Path | Secret) -> Iterator[State]:
+    with opened(state_at) as state:
         yield state
 
 
@@ -223,8 +224,10 @@ STEPS = st.sampled_from(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, min_size=20, max_size=30))
-def test_whatever_comes_and_goes_within_the_retention_is_counted_once(steps: list[str | int]) -> None:
-    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as state:
+def test_whatever_comes_and_goes_within_the_retention_is_counted_once(
+    new_state: States, steps: list[str | int]
+) -> None:
+    with new_state() as at, opened(at) as state:
         met = False
         for step in steps:
             if isinstance(step, int):

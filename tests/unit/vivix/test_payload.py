@@ -337,3 +337,14 @@ def test_half_a_character_in_a_message_is_replaced() -> None:
     """JSON can hold one, and neither the state nor a span can."""
     payload = parse_json(b'{"status": "failed", "message": "oh \\ud83d no"}')
     assert parse_generation(payload, ID, at_us=7).message == "oh ? no"
+
+
+def test_no_text_of_an_answer_holds_a_nul() -> None:
+    """JSON can hold one, and PostgreSQL cannot: the end of the generation could never be stored."""
+    texts = ("model", "error", "message", "output_url")
+    payload = parse_json(json.dumps({"status": "failed", **dict.fromkeys(texts, "a\0b")}).encode())
+    seen = parse_generation(payload, ID, at_us=7)
+    assert (seen.model, seen.reason, seen.output_urls) == (None, None, ())
+    assert seen.message == "a\N{REPLACEMENT CHARACTER}b"
+    with pytest.raises(PayloadError):
+        parse_delivery({**DELIVERED, "generation_id": "a\0b"}, at_us=7)
