@@ -7,10 +7,11 @@ from exporter.clock import MICROS
 from exporter.domain.values import UNKNOWN, Generation, Via
 from exporter.metrics.families import DURABLES
 from exporter.simulator.api import SimulatedApi
+from exporter.simulator.delivered import DeliveryLog
 from exporter.simulator.truth import Truth, truth
 from soak.records import Records
 from soak.row import Row, differences, row_of
-from soak.telling import Expected, Key, Telling, Way
+from soak.telling import Expected, Key, Told, Way
 from support.scrape import Scrape
 from support.truth import comparisons
 
@@ -18,11 +19,11 @@ BACKFILLED_AFTER_US, BORDER_US = 300 * MICROS, 2 * MICROS
 OBSERVED, FOLLOWED = "vivix_account_spend_observed_credits", "vivix_account_spend_followed_credits"
 
 
-def real(telling: Telling, api: SimulatedApi, records: Records) -> set[str]:
+def real(generations: Mapping[Key, Told], delivered: DeliveryLog, records: Records) -> set[str]:
     """The ids that the exporter learnt of and that end: registered, listed, or delivered."""
-    acknowledged = api.delivered.acknowledged()
+    acknowledged = delivered.acknowledged()
     ids = set()
-    for key, told in telling.generations.items():
+    for key, told in generations.items():
         known = told.told or key[1] in acknowledged or key in records.last
         if told.expected is Expected.COUNTED and known:
             ids.add(key[1])
@@ -53,7 +54,9 @@ def durable_rows(page: Scrape, true: Truth) -> Iterator[Row]:
         yield row_of(family, f"{counts[family]} values", found)
 
 
-def told_rows(page: Scrape, telling: Telling, records: Records, ids: set[str]) -> Iterator[Row]:
+def told_rows(
+    page: Scrape, generations: Mapping[Key, Told], delivered: DeliveryLog, records: Records, ids: set[str]
+) -> Iterator[Row]:
     """Where ids came from, what was dropped, and the fate of each id."""
     last = records.last
     sources = Counter((key[0], one.source.value) for key, one in last.items())
@@ -63,7 +66,7 @@ def told_rows(page: Scrape, telling: Telling, records: Records, ids: set[str]) -
     name = "vivix_generations_dropped_total"
     yield row_of(name, f"{drops.total()} drops", differences(drops, page.of(name)))
     lost, wrongly, nonsense = [], [], []
-    for key, told in telling.generations.items():
+    for key, told in generations.items():
         record = last.get(key)
         if told.expected is not Expected.COUNTED:
             if record is None or record.drop is None or record.drop.reason.value != told.expected:
@@ -75,10 +78,14 @@ def told_rows(page: Scrape, telling: Telling, records: Records, ids: set[str]) -
             wrongly.append(f"{key[0]}/{key[1]} ({told.way}): {[r.value for r, _ in records.drops[key]]}")
     yield row_of("every generation registered or reported has its end", f"{len(ids)} generations", lost)
     yield row_of("nothing that exists was dropped", f"{len(records.drops)} ids dropped", wrongly)
-    expected = sum(told.expected is not Expected.COUNTED for told in telling.generations.values())
+    expected = sum(told.expected is not Expected.COUNTED for told in generations.values())
     yield row_of("what can never end was dropped, for its reason", f"{expected} ids", nonsense)
     yield row_of("one row a generation", f"{len(last)} rows", (f"{a}/{id}" for a, id in records.doubles))
-    strangers = (f"{key[0]}/{key[1]} by {one.source}" for key, one in last.items() if _strange(key, telling))
+    strangers = (
+        f"{key[0]}/{key[1]} by {one.source}"
+        for key, one in last.items()
+        if _strange(key, generations, delivered)
+    )
     yield row_of("nothing that was not registered, listed or delivered", f"{len(last)} rows", strangers)
 
 
@@ -172,9 +179,9 @@ def _state(record: Generation | None) -> str:
     )
 
 
-def _strange(key: Key, telling: Telling) -> bool:
+def _strange(key: Key, generations: Mapping[Key, Told], delivered: DeliveryLog) -> bool:
     """Whether the exporter cannot have learnt of a generation."""
-    told = telling.generations.get(key)
+    told = generations.get(key)
     if told is None:
         return True
-    return told.way is Way.WEBHOOK and telling.api.delivered.of(key[1]).attempts == 0
+    return told.way is Way.WEBHOOK and delivered.of(key[1]).attempts == 0

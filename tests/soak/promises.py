@@ -1,6 +1,6 @@
 """Promises besides exactness: traces, budgets, memory, log and delay."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from exporter.clock import MICROS
@@ -12,19 +12,19 @@ from soak.installation import RATE_LIMIT_SHARE
 from soak.records import Records
 from soak.row import Row, row_of
 from soak.supervised import Life, Log
-from soak.telling import Telling, Told
+from soak.telling import Key, Told
 
 LOG_BYTES_A_DAY = 1_000_000
 LEAK = 1.05
 """Memory at the end over memory before, at equal age of the process."""
 
 
-def span_rows(telling: Telling, records: Records) -> Iterator[Row]:
+def span_rows(generations: Mapping[Key, Told], records: Records) -> Iterator[Row]:
     """A trace for each end, under the caller's trace id where one was registered, and none of nothing."""
     traces, known = records.traces, set()
     ended, missing = 0, []
     for key, one in records.last.items():
-        told = telling.generations.get(key)
+        told = generations.get(key)
         own, wanted = trace_id(GenerationId(key[1])), _wanted(one, told)
         known |= {own, *wanted}
         if one.end is not None:
@@ -45,10 +45,10 @@ def _wanted(one: Generation, told: Told | None) -> set[str]:
     return {own, of_caller} if one.source is Source.WEBHOOK else {of_caller}
 
 
-def budget_rows(api: SimulatedApi) -> Iterator[Row]:
+def budget_rows(api: SimulatedApi, share: float = RATE_LIMIT_SHARE) -> Iterator[Row]:
     """No account was called more often than its share in any 60 s."""
     for account in api.world.accounts.values():
-        allowed = account.plan.calls_per_minute * RATE_LIMIT_SHARE
+        allowed = account.plan.calls_per_minute * share
         most = api.calls.max_calls_in_any_window(account.name, Caller.READ)
         limited = api.calls.limited[account.name, Caller.READ]
         wrong = [f"{most} calls in 60 s, {allowed:.0f} allowed"] if most > allowed else []

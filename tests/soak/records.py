@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.clock import Clock
+from exporter.config import Secret
 from exporter.domain.values import DropReason, Generation
 from exporter.errors import ExporterError
 from exporter.simulator.generation import canonical_id
-from exporter.store import Database
+from exporter.store import open_database
 from exporter.store.reading import Filter, Place, Reading
 from soak.telling import Key
 from support.collector import Collector
@@ -26,7 +27,7 @@ class Records:
     """`last` is the last state of each generation, by account and id. `doubles` are ids that have more than
     one row; `drops` holds reason and time of each drop, also of one that a later registration has undone."""
 
-    state: Path
+    state: Path | Secret
     collector: Collector
     traces: set[str] = field(default_factory=set)
     last: dict[Key, Generation] = field(default_factory=dict)
@@ -58,8 +59,8 @@ class Records:
                 self.last[key] = one
 
 
-def _read(state: Path) -> list[Generation]:
-    database = Database(state, owner=False)
+def _read(state: Path | Secret) -> list[Generation]:
+    database = open_database(state, owner=False)
     try:
         with database.read() as connection:
             return list(_all(Reading(connection)))

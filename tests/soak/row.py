@@ -28,3 +28,13 @@ def differences(expected: Mapping[Any, float], found: Mapping[Any, float]) -> It
         wanted, got = expected.get(key, 0), found.get(key, 0)
         if wanted != got:
             yield f"{key}: {got:g}, expected {wanted:g} ({got - wanted:+g})"
+
+
+def show(rows: Sequence[Row]) -> bool:
+    """Print the table; whether all of it holds."""
+    for row in rows:
+        mark = "    " if row.wrong is None else "FAIL" if row.wrong else "ok  "
+        print(f"{mark}  {row.what:58}  {row.found}")
+        for text in row.wrong or ():
+            print(f"        {text}")
+    return not any(row.wrong for row in rows)

@@ -9,7 +9,6 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -30,12 +29,13 @@ from exporter.simulator.world import World
 from soak import exactness, moods, promises
 from soak.installation import Installation
 from soak.records import Records
-from soak.row import Row, row_of
+from soak.row import Row, row_of, show
 from soak.supervised import Log, Supervised
 from soak.telling import Telling
 from soak.trouble import HOUR, QUIET, Trouble
 from support.collector import collector
 from support.prometheus import free_port
+from support.running import command_in_simulated_time
 from support.scrape import Scrape, parse
 
 ACCOUNTS = (
@@ -88,9 +88,10 @@ async def soak(folder: Path, hours: float, speed: float, seed: int, without: fro
         log = Log(folder / "exporter.log", installation.secrets_ever)
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url}
         deaths: list[str] = []
-        exporter = Supervised(
-            installation.config, clock, speed, clock.origin_us, port, log, environment, deaths.append
+        command = command_in_simulated_time(
+            installation.config, speed, clock.origin_us, f"127.0.0.1:{port}", "info"
         )
+        exporter = Supervised(command, clock, port, log, environment, deaths.append)
         telling = Telling(api, clock, installation, exporter.url, rng, token=f"token-{seed:016x}")
         records = Records(folder / "vivix-exporter.db", traces)
         trouble = Trouble(api, clock, installation, exporter, telling, records, rng, hours, without)
@@ -121,14 +122,14 @@ async def soak(folder: Path, hours: float, speed: float, seed: int, without: fro
         broken = [repr(end) for end in ends if isinstance(end, Exception)]
     telling.complete()
     ran_s = clock.monotonic() - trouble.began
-    ids = exactness.real(telling, api, records)
+    ids = exactness.real(telling.generations, api.delivered, records)
     true = exactness.truth_of(api, records, ids, clock.now_us())
     cpu = sum(life.cpu_s for life in exporter.lives)
     return [
         *exactness.durable_rows(page, true),
-        *exactness.told_rows(page, telling, records, ids),
+        *exactness.told_rows(page, telling.generations, api.delivered, records, ids),
         *exactness.derived_rows(page, records, api),
-        *promises.span_rows(telling, records),
+        *promises.span_rows(telling.generations, records),
         *promises.budget_rows(api),
         *promises.memory_rows(exporter.lives, QUIET),
         *promises.log_rows(log, ran_s / 86_400),
@@ -234,16 +235,6 @@ async def _scrape(url: str) -> Scrape:
 
 def _report(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
-
-
-def show(rows: Sequence[Row]) -> bool:
-    """Print the table; whether all of it holds."""
-    for row in rows:
-        mark = "    " if row.wrong is None else "FAIL" if row.wrong else "ok  "
-        print(f"{mark}  {row.what:58}  {row.found}")
-        for text in row.wrong or ():
-            print(f"        {text}")
-    return not any(row.wrong for row in rows)
 
 
 def main() -> None:

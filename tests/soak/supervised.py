@@ -5,18 +5,20 @@ import os
 import re
 import resource
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 
 import httpx
 
 from exporter.clock import Clock
-from support.running import command_in_simulated_time
 
 SAMPLE_EVERY = 60.0
 """Simulated seconds between two readings of memory and processor time."""
+PATIENCE = 15.0
+"""Seconds that a process may take to end when it is asked to."""
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _MESSAGE = re.compile(r'\bmsg=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 ENDED = "generation ended"
@@ -63,27 +65,26 @@ class Log:
 
 
 class Supervised:
-    """One exporter at a time, on one port, in simulated time."""
+    """One exporter at a time, on one port."""
 
     def __init__(
         self,
-        config: Path,
+        command: Sequence[str],
         clock: Clock,
-        speed: float,
-        origin_us: int,
         port: int,
         log: Log,
         environment: dict[str, str],
         died: Callable[[str], None],
     ) -> None:
-        """`died` hears of each process that ended without having been killed."""
+        """`command` runs an exporter that listens on `port` of loopback, in the time of `clock`; `died` hears
+        of each process that ended without having been killed."""
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         self.lives: list[Life] = []
         self.up = asyncio.Event()
         """Set while the exporter is ready."""
         self._clock = clock
-        self._arguments = command_in_simulated_time(config, speed, origin_us, f"127.0.0.1:{port}", "info")
+        self._command = command
         self._environment = {**os.environ, **environment}
         self._died = died
         self._process: asyncio.subprocess.Process | None = None
@@ -113,17 +114,29 @@ class Supervised:
 
     async def stop(self) -> int | None:
         """End it as an administrator does, for good; its exit status, None where it did not end in time."""
+        self._stopping = True
+        return await self.restart()
+
+    async def restart(self) -> int | None:
+        """End it as an administrator does; another one starts. The exit status of the first, None where it
+        did not end in time."""
         assert self._process is not None
-        self._stopping = self._killed = True
+        process, self._killed = self._process, True
         self.up.clear()
         with suppress(ProcessLookupError):
-            self._process.terminate()
+            process.terminate()
         try:
-            async with asyncio.timeout(15):
-                return await self._process.wait()
+            async with asyncio.timeout(PATIENCE):
+                return await process.wait()
         except TimeoutError:
-            self._process.kill()
+            process.kill()
             return None
+
+    def signal(self, which: Signals) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.send_signal(which)
 
     def let_write(self, allowed: bool) -> None:
         """Let writes to files fail as on a full disk, or succeed again."""
@@ -135,7 +148,7 @@ class Supervised:
     async def _live(self, http: httpx.AsyncClient) -> None:
         self._killed = False
         process = await asyncio.create_subprocess_exec(
-            *self._arguments,
+            *self._command,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
