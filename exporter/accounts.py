@@ -1,7 +1,7 @@
 """The accounts that are followed: how they come, change and go."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from exporter.account import Builder, FollowedAccount, aims, terms, webhook_secr
 from exporter.config import Account, Config, RotatingSecrets
 from exporter.config.reload import AccountChanges, account_changes
 from exporter.domain.values import AccountName
-from exporter.errors import ConfigError, StoreError
+from exporter.errors import ConfigError, NotOwnerError, StoreError
 from exporter.metrics.instruments import Instruments
 from exporter.polling.relisting import Relisted, Relisting
 from exporter.sources.listing import Listing, Sources
@@ -19,6 +19,9 @@ from exporter.web.webhooks import Result
 
 PATIENCE = 60.0
 """Real seconds in which everything must have been read that a new configuration needs."""
+
+DRAIN = 2.0
+"""Real seconds in which calls under way may end for an account that goes to another replica."""
 
 _CALLED = ("base_url", "api_key", "api_key_env", "api_key_file")
 """Keys of an account that say where it is called, and as whom."""
@@ -113,32 +116,45 @@ class Accounts:
 
     def leave(self, name: AccountName) -> "asyncio.Task[None] | None":
         """Stop following an account, for another replica. What is returned, if anything, ends once no call is
-        under way for it."""
+        under way for it; calls that take long are cancelled."""
         if name in self.followed:
+            polling = self._tasks[name].polling
             self._remove(name)
+            asyncio.get_running_loop().call_later(DRAIN, polling.cancel)
         self._store.unload(name)
         return self._draining.get(name)
 
     async def change(self, former: Config, config: Config, loops: asyncio.TaskGroup) -> AccountChanges:
         """Apply another configuration: wholly, or not at all where ConfigError is raised. What accounts that
-        stay follow is not disturbed. Of a shared state, accounts that are new are left to their owners."""
+        stay follow is not disturbed. Of a shared state, accounts that are new are left to their owners, and
+        those that are lost to another replica meanwhile to that one."""
+        while True:
+            try:
+                return await self._try_to_change(former, config, loops)
+            except NotOwnerError:
+                continue
+
+    async def _try_to_change(
+        self, former: Config, config: Config, loops: asyncio.TaskGroup
+    ) -> AccountChanges:
         changes = account_changes(former, config)
         coming = () if self._store.shared else changes.added
-        kept = [new for new in changes.kept if AccountName(new.name) in self.followed]
-        going = [name for name in changes.removed if name in self.followed]
+        kept = [(self.followed[name], new) for name, new in self._owned(changes.kept)]
         async with AsyncExitStack() as listings:
             try:
                 async with asyncio.timeout(self._patience):
                     added = [await self._load(account, config) for account in coming]
-                    called = [self._call(self._kept(new), new, former, config) for new in kept]
+                    called = [self._call(one, new, former, config) for one, new in kept]
                     listed = [_Listed(one, one.sources, await one.sources.read()) for one in added]
-                    relisted = [await self._list(self._kept(new), new, config) for new in kept]
+                    relisted = [await self._list(one, new, config) for one, new in kept]
                     lists = [*listed, *filter(None, relisted)]
                     for one in lists:
                         await listings.enter_async_context(one.account.poller.follower.listing)
                 relistings = [one.relisting() for one in lists]
                 owned = {relisting.account for relisting in relistings}
                 stored = await self._store.write(lambda tx: self._write(tx, relistings), *owned)
+            except NotOwnerError:
+                raise
             except StoreError as error:
                 raise ConfigError(f"the state cannot be written: {error}") from error
             except TimeoutError:
@@ -149,23 +165,30 @@ class Accounts:
             # Nothing below fails or waits, so that nobody sees a part of it. What was lost to another replica
             # meanwhile is no longer ours to change.
             self.configure(config)
-            removed = [self._remove(name) for name in going if name in self.followed]
-            for new, calling in zip(kept, called, strict=True):
-                if AccountName(new.name) in self.followed:
-                    self._change(self._kept(new), new, calling, config, loops)
+            removed = [self._remove(name) for name in changes.removed if name in self.followed]
+            for (account, new), calling in zip(kept, called, strict=True):
+                if self._is_followed(account):
+                    self._change(account, new, calling, config, loops)
             for one, relisting, result in zip(lists, relistings, stored, strict=True):
                 one.account.poller.follower.relisted(relisting, result)
                 one.account.poller.wake()
             for one in filter(None, relisted):
-                if one.account.poller.account in self.followed:
+                if self._is_followed(one.account):
                     self._change_sources(one, loops)
             for account in added:
                 self._continue_budget(account, removed)
                 self._begin(account, loops)
         return changes
 
-    def _kept(self, account: Account) -> FollowedAccount:
-        return self.followed[AccountName(account.name)]
+    def _owned(self, accounts: Iterable[Account]) -> Iterator[tuple[AccountName, Account]]:
+        """Those that are followed here and owned."""
+        for account in accounts:
+            name = AccountName(account.name)
+            if name in self.followed and self._store.owns(name):
+                yield name, account
+
+    def _is_followed(self, account: FollowedAccount) -> bool:
+        return self.followed.get(account.poller.account) is account
 
     async def _load_at_last(self, account: Account, config: Config) -> FollowedAccount:
         """As `_load`, but wait while the state cannot be written."""

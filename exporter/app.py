@@ -94,7 +94,9 @@ class App:
         builder = Builder(self._store, self._instruments, self._clock, self._heartbeat, VERSION)
         self._accounts = Accounts(self._store, self._instruments, builder, patience)
         self._accounts.configure(config)
-        self._instruments.watch_owned_accounts(lambda: len(self._accounts.followed))
+        self._instruments.watch_owned_accounts(
+            lambda: sum(map(self._store.surely_owns, self._accounts.followed))
+        )
         self._patience = patience
         self._loops: asyncio.TaskGroup | None = None
         self._reloads = Reloads(self._reload, self._instruments.config_refused)
@@ -115,7 +117,8 @@ class App:
     async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
         """Follow and serve until `stop` is set, then finish the writes under way. A loop that fails ends the
         others, and its exception is raised in a group."""
-        _log.info("starting", version=VERSION, state=self._database.name)
+        of_several = {} if self._leases is None else {"replica": self._leases.me}
+        _log.info("starting", version=VERSION, state=self._database.name, **of_several)
         self._agree()
         try:
             async with asyncio.TaskGroup() as outlasting:
@@ -179,9 +182,10 @@ class App:
                 self._heartbeat,
                 random.Random(),
             )
+            self._instruments.watch_replicas(lambda: ownership.replicas)
             await ownership.begin()
-            resumed = await replica.begun()
             loops.create_task(ownership.run())
+            resumed = await replica.begun()
         _log.info(
             "following",
             accounts=len(resumed),

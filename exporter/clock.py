@@ -11,6 +11,7 @@ from typing import Protocol
 
 MICROS = 1_000_000
 
+_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 
 
@@ -21,6 +22,12 @@ def iso8601(at_us: int) -> str:
     within = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
     moment = datetime.fromtimestamp(within, UTC).replace(tzinfo=None)
     return f"{moment.isoformat(timespec='seconds')}.{micros // 1_000:03d}Z"
+
+
+def elapsed() -> float:
+    """Real seconds from an arbitrary start, those included in which the machine was suspended: what others
+    have seen pass, too."""
+    return time.clock_gettime(_ELAPSED)
 
 
 class Clock(Protocol):

@@ -134,8 +134,15 @@ class Intake:
         observation: Observation,
         also: Callable[[Transaction], None] = lambda _: None,
     ) -> Result:
-        follower = self._accounts[account].poller.follower
+        follower = self._followed(account).poller.follower
         return _result(await follower.deliver(id, observation, self._retention_us(), also))
+
+    def _followed(self, account: AccountName) -> FollowedAccount:
+        """Raises NotOwnerError where the account is not followed here any more."""
+        followed = self._accounts.get(account)
+        if followed is None:
+            raise NotOwnerError(f"the account {account} is not followed here any more")
+        return followed
 
     def _owns(self, account: AccountName) -> bool:
         return account in self._accounts and self._store.owns(account)
@@ -156,6 +163,7 @@ class Intake:
 
     async def _apply(self, letter: Letter) -> None:
         account = letter.account
+        self._followed(account)
         match letter.kind:
             case Kind.REGISTRATION:
                 new = letter.registration()

@@ -5,9 +5,8 @@ nobody alive holds, up to its share; or give one up while another replica has tw
 """
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from exporter.clock import MICROS, SystemClock
+from exporter.clock import MICROS, SystemClock, elapsed
 from exporter.domain.values import AccountName
 from exporter.errors import StoreError
 from exporter.heartbeat import Heartbeat
@@ -52,9 +51,14 @@ class Division:
 
 
 def divide(
-    me: str, standing: Standing, configured: Sequence[AccountName], free_for: Mapping[AccountName, int]
+    me: str,
+    standing: Standing,
+    configured: Sequence[AccountName],
+    free_for: Mapping[AccountName, int],
+    unwanted: Collection[AccountName] = (),
 ) -> Division:
-    """What the replica `me` does for a fair division. `free_for` is how many rounds a lease has been free."""
+    """What the replica `me` does for a fair division. `free_for` is how many rounds a lease has been free;
+    `unwanted` are accounts that it gave up and nobody else took."""
     mine = [account for account, held in standing.leases.items() if held.holder == me]
     counts = Counter({replica: 0 for replica in standing.alive | {me}})
     counts.update(held.holder for held in standing.leases.values() if held.holder in counts)
@@ -70,8 +74,9 @@ def divide(
         if (in_turn and have < share) or rounds >= (SPARE_FOR if spare else UNCLAIMED):
             take.append(account)
     most = max(counts, key=lambda replica: (counts[replica], replica))
-    surplus = most == me and counts[me] >= fewest + 2
-    return Division(take, min(mine) if surplus and not take else None)
+    surplus = most == me and counts[me] >= fewest + 2 and not take
+    spare_ones = sorted(set(mine) - set(unwanted)) if surplus else []
+    return Division(take, spare_ones[0] if spare_ones else None)
 
 
 class Following(Protocol):
@@ -89,15 +94,18 @@ class Following(Protocol):
         """The accounts that are followed, or about to be."""
         ...
 
+    def resume(self) -> None:
+        """Call again at once for the accounts that are followed."""
+        ...
+
     def collect(self, account: AccountName) -> None:
         """Apply what waits in the inbox of an account, if that is followed already."""
         ...
 
 
 class OwnershipMeter(Protocol):
-    """Shows the replicas, and counts what was taken over from those that have died."""
+    """Counts what was taken over from replicas that have died."""
 
-    def replicas_seen(self, number: int) -> None: ...
     def taken_over(self) -> None: ...
 
 
@@ -128,8 +136,19 @@ class Ownership:
         self._clock = SystemClock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_LOOP)
         self._seen_at = float("-inf")
+        self._seeing_since = float("-inf")
+        self._alive = 0
+        self._unrenewed = 0
         self._free_for: Counter[AccountName] = Counter()
         self._giving: dict[AccountName, asyncio.Task[None]] = {}
+        self._given: set[AccountName] = set()
+        self._unwanted: dict[AccountName, frozenset[str]] = {}
+        """Accounts that were given up, that none of these replicas took, and that are followed here again."""
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas are alive, as this one sees them; none where it sees nothing."""
+        return self._alive if elapsed() - self._seen_at < LIFE else 0
 
     async def begin(self) -> None:
         """The first round. Raises StoreError."""
@@ -144,32 +163,50 @@ class Ownership:
                 try:
                     await self._round()
                 except StoreError as error:
-                    self._store.lost_touch(error)
+                    await self._note_unrenewed(error)
         finally:
             self._heartbeat.end(_LOOP)
             await self._leave()
 
+    async def _note_unrenewed(self, error: StoreError) -> None:
+        if not self._unrenewed:
+            _log.warning("this replica cannot renew its leases", error=str(error))
+        self._unrenewed += 1
+        # Where it is the database, the store says so and tells everybody.
+        await self._store.prove_writable()
+
     async def _round(self, *, first: bool = False) -> None:
-        sent_at, since = time.monotonic(), self._seen_at
+        sent_at, seen_at = elapsed(), self._seen_at
         configured = self._configured()
         standing = await self._in_thread(lambda: self._leases.renew(configured))
-        self._seen_at = time.monotonic()
+        self._seen_at = elapsed()
         self._holdings.renewed(sent_at)
         took_us = round((self._seen_at - sent_at) * MICROS)
         self._store.clock_lead_us = standing.now_us - (self._clock.now_us() - took_us // 2)
-        self._meter.replicas_seen(len(standing.alive))
+        self._alive = len(standing.alive)
+        if self._unrenewed:
+            _log.info("this replica renews its leases again", attempts_failed=self._unrenewed)
+            self._unrenewed = 0
         me = self._leases.me
         self._settle(standing.held_by(me), configured)
         self._store.scope = scope_of(me, standing.alive, configured, list(self._holdings.held))
         self._note_free(standing, configured)
+        if sent_at - seen_at > LIFE:
+            self._seeing_since = float("-inf") if first else sent_at
+            self._following.resume()
         # Who has not seen the others for as long as they live cannot tell yet who of them is dead.
-        if first or sent_at - since < LIFE:
-            division = divide(me, standing, configured, self._free_for)
-            await self._take(division.take, standing)
-            if division.give_up is not None and not self._giving:
-                self._give_up(division.give_up)
+        if sent_at - self._seeing_since >= LIFE:
+            await self._divide(standing, configured)
         for account in standing.inbox & self._following.owned():
             self._following.collect(account)
+
+    async def _divide(self, standing: Standing, configured: Sequence[AccountName]) -> None:
+        unwanted = {account for account, alive in self._unwanted.items() if alive == standing.alive}
+        division = divide(self._leases.me, standing, configured, self._free_for, unwanted)
+        await self._take(division.take, standing)
+        if division.give_up is not None and not self._giving:
+            self._given.add(division.give_up)
+            self._give_up(division.give_up)
 
     def _settle(self, mine: Mapping[AccountName, Lease], configured: Sequence[AccountName]) -> None:
         """Follow what the leases say, and nothing else."""
@@ -195,12 +232,17 @@ class Ownership:
             self._free_for[account] = self._free_for[account] + 1 if is_free else 0
 
     async def _take(self, accounts: Sequence[AccountName], standing: Standing) -> None:
+        until = self._seen_at + EVERY
         for account in accounts:
+            if elapsed() > until:
+                return  # rather than not renew in time; the others are for the next round
             seen = standing.leases[account]
             lease = await self._in_thread(partial(self._leases.take, account, seen))
             if lease is None:
                 continue
             self._holdings.add(account, lease)
+            if seen.holder == SPARE and account in self._given:
+                self._unwanted[account] = standing.alive
             if seen.holder in (NOBODY, SPARE):
                 _log.info("account owned", account=account, epoch=lease.epoch)
             else:
@@ -222,7 +264,7 @@ class Ownership:
             self._holdings.remove(account)
             # Where this fails, the next round finds the lease and begins again.
             with suppress(StoreError):
-                await self._in_thread(lambda: self._leases.give_up([account]))
+                await self._in_thread(lambda: self._leases.give_up(account))
                 _log.info("account given up for another replica", account=account)
 
         task = asyncio.ensure_future(give_up(self._following.disown(account)))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from exporter.accounts import Accounts
+from exporter.accounts import PATIENCE, Accounts
 from exporter.config import Config
 from exporter.domain.values import AccountName
 from exporter.errors import StoreError
@@ -34,6 +34,7 @@ class Replica:
         self._coming: dict[AccountName, asyncio.Task[int | None]] = {}
         self._collecting: set[AccountName] = set()
         self._failed: set[AccountName] = set()
+        self._unreadable: set[AccountName] = set()
 
     def owned(self) -> set[AccountName]:
         """The accounts that are followed, or about to be."""
@@ -45,6 +46,11 @@ class Replica:
             return
         task = self._coming[account] = self._loops.create_task(self._take_up(account))
         task.add_done_callback(lambda _: self._coming.pop(account))
+
+    def resume(self) -> None:
+        """Call again at once for the accounts that are followed."""
+        for account in self._accounts.followed.values():
+            account.poller.wake()
 
     def disown(self, account: AccountName) -> "asyncio.Task[None] | None":
         """Stop following an account; what is returned, if anything, ends once nothing is under way."""
@@ -68,12 +74,14 @@ class Replica:
         if account is None:
             return None
         try:
-            resumed = await self._accounts.take_up(account, self._config(), self._loops)
-        except StoreError as error:
+            async with asyncio.timeout(PATIENCE):
+                resumed = await self._accounts.take_up(account, self._config(), self._loops)
+        except (StoreError, TimeoutError) as error:
             # The next round tries again.
             if name not in self._failed:
                 self._failed.add(name)
-                _log.warning("an owned account cannot be followed yet", account=name, error=str(error))
+                said = str(error) or f"its files of ids could not be read within {PATIENCE:g} s"
+                _log.warning("an owned account cannot be followed yet", account=name, error=said)
             return None
         if name in self._failed:
             self._failed.discard(name)
@@ -85,5 +93,15 @@ class Replica:
             await self._intake.collect(account)
         except StoreError:
             pass  # counted and logged where it arose; the next round goes on
+        except Exception as error:  # noqa: BLE001 - what another version has put there must not end this one
+            if account not in self._unreadable:
+                self._unreadable.add(account)
+                _log.error(
+                    "what another replica has taken cannot be applied; it stays in the inbox",
+                    account=account,
+                    error=f"{type(error).__name__}: {error}",
+                )
+        else:
+            self._unreadable.discard(account)
         finally:
             self._collecting.discard(account)

@@ -187,8 +187,9 @@ class Instruments:
         """Ask `count` for the accounts that are followed, at each scrape."""
         self._accounts_owned.set_function(count)
 
-    def replicas_seen(self, number: int) -> None:
-        self._replicas.set(number)
+    def watch_replicas(self, count: Callable[[], float]) -> None:
+        """Ask `count` for the replicas that are alive, at each scrape."""
+        self._replicas.set_function(count)
 
     def taken_over(self) -> None:
         self._takeovers.inc()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from exporter.clock import MICROS, Clock
 from exporter.domain.values import DropReason, GenerationId
-from exporter.errors import ApiError, ApiErrorKind, StoreError, UnstorableError
+from exporter.errors import ApiError, ApiErrorKind, NotOwnerError, StoreError, UnstorableError
 from exporter.heartbeat import BEAT, Heartbeat
 from exporter.polling.account_info import AccountInfo, Due
 from exporter.polling.account_key import AccountKey
@@ -196,6 +196,7 @@ class Poller:
     async def _refresh(self, what: Due) -> None:
         started, witness = self._clock.monotonic(), PLAN if what is Due.PLAN else MODELS
         try:
+            self._check_owned()
             if what is Due.PLAN:
                 plan = await self._client.plan()
                 self._answered(witness, plan)
@@ -207,12 +208,21 @@ class Poller:
                 self.account_info.set_models(models.value, self._clock.monotonic())
                 for model in models.value:
                     self.follower.cadence.set_category(model.slug, model.category)
+        except NotOwnerError:
+            return
         except ApiError as error:
             self._failed(witness, error, started, certain=True)
+
+    def _check_owned(self) -> None:
+        """Raise NotOwnerError where the process was frozen for so long, just before a call, that the account
+        may be another replica's."""
+        if not self._store.surely_owns(self.account):
+            raise NotOwnerError("another replica may own the account by now")
 
     async def _poll(self, id: GenerationId) -> None:
         started = self._clock.monotonic()
         try:
+            self._check_owned()
             try:
                 reply = await self._client.generation(id)
             except ApiError as error:

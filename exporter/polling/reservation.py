@@ -34,10 +34,12 @@ class Reservation:
         if not reserved:
             return
         # A reservation was spent before the next was made, by calls that lasted as long as they may; the last
-        # one perhaps up to the moment that the process ended.
-        until = [min(now_us, at_us + lasting_us) for at_us, _ in reserved[1:]] + [now_us]
+        # one perhaps up to the moment that the process ended. One that lost the account may live on, and what
+        # it sent still be under way.
+        last_us = now_us + lasting_us if self._store.shared else now_us
+        until = [min(now_us, at_us + lasting_us) for at_us, _ in reserved[1:]] + [last_us]
         for (_, calls), at_us in zip(reserved, until, strict=True):
-            budget.spent_before(calls, now - max(0, now_us - at_us) / MICROS)
+            budget.spent_before(calls, now - (now_us - at_us) / MICROS)
 
     async def renew(self, budget: Budget, lasting_us: int) -> None:
         """Reserve some more calls. Raises StoreError."""

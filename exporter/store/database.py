@@ -121,7 +121,7 @@ class Database:
         return True
 
     def close(self) -> None:
-        """Close the database, and give it free for others."""
+        """Close the database, so that others may own it."""
         self._engine.close()
 
     def _prepare(self, *, owner: bool) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 class StateEngine(Protocol):
     """One kind of database. Its methods raise SQLAlchemyError, OSError, and StateUnusableError with a text
-    that says how to mend what makes the state unusable."""
+    that says how to put right what makes the state unusable."""
 
     @property
     def name(self) -> str:

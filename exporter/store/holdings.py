@@ -26,7 +26,7 @@ class Holdings:
         return self._held
 
     def renewed(self, at: float) -> None:
-        """Note a renewal that was sent at `at`, in real seconds of the monotonic clock."""
+        """Note a renewal that was sent at `at`, as `clock.elapsed` has it."""
         self._renewed_at = at
 
     def is_current(self, account: AccountName, now: float) -> bool:
@@ -57,5 +57,6 @@ class Holdings:
                 self._held[account] = replace(used[account], writes=used[account].writes + 1)
         lost = {account for account in used if account not in confirmed}
         for account in lost:
-            self.remove(account)
+            if self._held.get(account) == used[account]:  # it may have been taken anew
+                self.remove(account)
         return lost

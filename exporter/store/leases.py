@@ -7,13 +7,14 @@ holder and epoch until the commit, so that a take-over comes wholly before or wh
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    and_,
     delete,
     exists,
     func,
@@ -32,6 +33,8 @@ from exporter.store.upsert import insert
 
 LIFE = 6.0
 """Seconds that a replica lives without renewing."""
+_STEP = 1.0
+"""Seconds by which the database's clock may step back without a replica noticing."""
 _BURIED_AFTER = 3600.0
 """Seconds after which the row of a dead replica goes."""
 
@@ -103,9 +106,8 @@ class Leases:
             self._database.lock_schema(connection)
             # It may have begun since this state was opened.
             self._database.check_finished(connection)
-            others = connection.scalar(
-                select(func.count()).select_from(replicas).where(replicas.c.expires_us > self._clock())
-            )
+            alive = select(func.count()).select_from(replicas).where(_lives(self._clock()))
+            others = connection.scalar(alive)
             found = connection.execute(select(meta).where(meta.c.key.in_(wanted)))
             kept = {row.key: row.value for row in found}
             changed = [key for key, value in wanted.items() if kept.get(key, value) != value]
@@ -130,7 +132,7 @@ class Leases:
         """Live on, let there be a lease for each account, and see how things stand."""
         with self._database.begin() as connection:
             now_us = self._live_on(connection)
-            alive = connection.scalars(select(replicas.c.id).where(replicas.c.expires_us > now_us))
+            alive = connection.scalars(select(replicas.c.id).where(_lives(now_us)))
             found = self._all(connection)
             missing = [account for account in accounts if account not in found]
             if missing:
@@ -147,8 +149,8 @@ class Leases:
         is. Returns the lease, None where another replica was faster."""
         with self._database.begin() as connection:
             now = self._clock()
-            lives = exists().where(replicas.c.id == seen.holder, replicas.c.expires_us > now)
-            i_live = exists().where(replicas.c.id == self.me, replicas.c.expires_us > now)
+            lives = exists().where(replicas.c.id == seen.holder, _lives(now))
+            i_live = exists().where(replicas.c.id == self.me, _lives(now))
             row = connection.execute(
                 update(leases)
                 .where(
@@ -163,15 +165,14 @@ class Leases:
             ).one_or_none()
             return None if row is None else Lease(row.epoch, row.writes)
 
-    def give_up(self, accounts: Collection[AccountName]) -> None:
-        """Hold the leases of these accounts no longer, for replicas that have fewer."""
+    def give_up(self, account: AccountName) -> None:
+        """Hold the lease of an account no longer, for a replica that has fewer."""
         with self._database.begin() as connection:
-            for account in sorted(accounts):
-                connection.execute(
-                    update(leases)
-                    .where(leases.c.account == account, leases.c.holder == self.me)
-                    .values(holder=SPARE)
-                )
+            connection.execute(
+                update(leases)
+                .where(leases.c.account == account, leases.c.holder == self.me)
+                .values(holder=SPARE)
+            )
 
     def leave(self) -> None:
         """Hold nothing and live no longer."""
@@ -215,6 +216,11 @@ class Leases:
 
 def count_alive(connection: Connection) -> int:
     """Return how many replicas use the state, which is one that they can share."""
-    return (
-        connection.scalar(select(func.count()).select_from(replicas).where(replicas.c.expires_us > _NOW)) or 0
-    )
+    return connection.scalar(select(func.count()).select_from(replicas).where(_lives(_NOW))) or 0
+
+
+def _lives(now: ColumnElement[int] | int) -> ColumnElement[bool]:
+    """The condition that a replica is alive. One that would live for longer than any does has renewed before
+    the database's clock stepped back; it may have died since."""
+    longest = round((LIFE + _STEP) * MICROS)
+    return and_(replicas.c.expires_us > now, replicas.c.expires_us <= now + longest)

@@ -38,9 +38,9 @@ _LOCK_EVERY = 0.05
 _ACTION = "check PostgreSQL and the network to it"
 _READ_ONLY = "connect to the primary: name all servers and target_session_attrs=read-write in state.url"
 
-_REFUSED_STATEMENTS = ("0A", "21", "22", "23", "42", "44", "54")
-"""Classes of SQLSTATE that speak of a statement and its values, not of the server: postgresql.org/docs,
-appendix A."""
+_REFUSED_STATEMENTS = ("0A", "21", "22", "23", "40", "42", "44", "54")
+"""Classes of SQLSTATE that speak of a statement, its values or a transaction that was in the way of another,
+not of the server: postgresql.org/docs, appendix A."""
 _REFUSED_USER = "42501"  # insufficient_privilege, which ends once it is granted
 _NO_LONGER_PRIMARY = "25006"  # read_only_sql_transaction
 
@@ -69,9 +69,12 @@ class Postgresql:
         settings = {key: value for key, value in settings.items() if key not in parts}
 
         def connect() -> deadline.Connection:
-            return deadline.Connection.connect(
+            connection = deadline.Connection.connect(
                 conninfo, prepare_threshold=None, cursor_factory=deadline.Cursor, **settings
             )
+            # Whatever the server's default is: whoever waits for a lease sees then what has become of it.
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            return connection
 
         def connect_to_read() -> deadline.Connection:
             connection = connect()

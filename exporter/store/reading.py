@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
@@ -197,29 +197,26 @@ class Reading:
             for row in found
         ]
 
-    def count_due_spans(self, account: AccountName | None = None) -> Counter[AccountName]:
-        """Return how many spans wait to be exported, by account: of one, or of all that have some."""
+    def count_due_spans(self, accounts: Collection[AccountName] | None = None) -> Counter[AccountName]:
+        """Return how many spans wait to be exported, by account: of these, or of all that have some."""
         spans = case((generations.c.processing_us.is_(None), 1), else_=3)  # as Generation.spans
         waiting = (
             select(outbox.c.account, func.sum(spans).label("spans"))
             .select_from(outbox.join(generations, _WAITING))
             .group_by(outbox.c.account)
         )
-        if account is not None:
-            waiting = waiting.where(outbox.c.account == account)
+        if accounts is not None:
+            waiting = waiting.where(outbox.c.account.in_(accounts))
         # PostgreSQL sums to a decimal number.
         found = self._connection.execute(waiting)
         return Counter({AccountName(row.account): int(row.spans) for row in found})
 
     def count_new(self, account: AccountName, new: Sequence[NewGeneration]) -> int:
-        """Return how many of these ids the account neither has nor is about to have from its inbox."""
+        """Return how many of these ids the account does not have."""
         ids = {item.id for item in new}
         ids.difference_update(
             self._connection.scalars(select(generations.c.id).where(one_of(account, list(ids))))
         )
-        for letter in self.letters(account, _LETTERS):
-            if letter.kind is Kind.REGISTRATION:
-                ids.difference_update(item.id for item in letter.registration())
         return len(ids)
 
     def letters(self, account: AccountName, limit: int) -> list[Letter]:
@@ -233,8 +230,6 @@ class Reading:
         return [Letter(account, row.at_us, row.token, Kind(row.kind), row.body) for row in found]
 
 
-_LETTERS = 1_000
-"""Letters that are looked through for ids."""
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 

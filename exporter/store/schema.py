@@ -130,7 +130,7 @@ replicas = Table(
     info={TRANSIENT: True},
 )
 
-# Which replica owns an account, '' where none does. Each change of the holder raises the epoch, each
+# Which replica owns an account, '' or '-' where none does. Each change of the holder raises the epoch, each
 # transaction that the holder writes for the account raises `writes`.
 leases = Table(
     "leases",

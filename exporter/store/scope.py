@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, true
 
 from exporter.domain.values import AccountName
 
@@ -17,6 +17,8 @@ class Scope:
 
     def covers(self, account: ColumnElement[str]) -> ColumnElement[bool]:
         """The condition that a column names one of them."""
+        if self.but and not self.accounts:
+            return true()
         return account.not_in(self.accounts) if self.but else account.in_(self.accounts)
 
 
@@ -30,3 +32,4 @@ def scope_of(
 
 
 EVERYTHING = Scope()
+NOTHING = Scope(but=False)

@@ -6,16 +6,15 @@ event loop only awaits. Units that arrive while a transaction is being committed
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 
-from exporter.clock import Clock
+from exporter.clock import Clock, elapsed
 from exporter.domain.ledger import Label, Ledger, Series
 from exporter.domain.values import AccountName
 from exporter.errors import NotOwnerError, StoreError, UnstorableError
@@ -26,7 +25,7 @@ from exporter.store.holdings import Holdings
 from exporter.store.leases import Lease
 from exporter.store.reader import Reader
 from exporter.store.reading import Reading
-from exporter.store.scope import EVERYTHING
+from exporter.store.scope import EVERYTHING, NOTHING
 from exporter.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -50,6 +49,8 @@ class _Job:
     unit: Unit[Any]
     done: "asyncio.Future[Any]"
     accounts: frozenset[AccountName] = frozenset()
+    settle: Callable[[Any], None] | None = None
+    """Takes the result in the same step of the event loop as the commit. Such a job only reads."""
 
 
 class Store:
@@ -92,7 +93,7 @@ class Store:
         if traced and holdings is None:
             with database.begin() as connection:
                 self._spans_pending.update(Reading(connection).count_due_spans())
-        self.scope = EVERYTHING
+        self.scope = EVERYTHING if holdings is None else NOTHING
         """What this process looks after besides what it follows."""
         self.clock_lead_us = 0
         """How far the clock of a shared state, by which reservations of calls are kept, is ahead of ours."""
@@ -113,45 +114,56 @@ class Store:
     def may_act_for(self, account: AccountName) -> bool:
         """Whether what is found out for an account now can be written, as far as is known: the state can be,
         and no other replica can have taken the account."""
-        if not self.writable.is_set():
-            return False
-        return self._holdings is None or self._holdings.is_current(account, time.monotonic())
+        return self.writable.is_set() and self.surely_owns(account)
+
+    def surely_owns(self, account: AccountName) -> bool:
+        """Whether no other replica can have taken the account."""
+        return self._holdings is None or self._holdings.is_current(account, elapsed())
 
     def owns(self, account: AccountName) -> bool:
         """Whether this process works with the account's lease, which may have been lost meanwhile."""
         return self._holdings is None or account in self._holdings.held
 
-    def lost_touch(self, error: StoreError) -> None:
-        """Note an error of the database that was met elsewhere than in a write."""
-        self._availability.failed(error, 0)
+    async def prove_writable(self) -> None:
+        """Find out whether the state can be written, which is logged here if it cannot."""
+        at_us = self._clock.now_us()
+        with contextlib.suppress(StoreError):
+            await self.write(lambda tx: tx.prove_writable(at_us))
 
     async def load(self, account: AccountName) -> None:
         """Load the totals of an account. Raises StoreError."""
 
-        def load(
-            tx: Transaction,
-        ) -> tuple[list[tuple[Series, str, int]], list[tuple[Label, str]], Mapping[AccountName, int]]:
-            pending = tx.count_due_spans(account) if self._traced else {}
-            return list(tx.totals(account)), list(tx.admissions(account)), pending
+        def load(tx: Transaction) -> tuple[list[tuple[Series, str, int]], list[tuple[Label, str]]]:
+            return list(tx.totals(account)), list(tx.admissions(account))
 
-        totals, admissions, pending = await self.write(load, account)
-        for series in self._ledger.load(account, totals, admissions):
-            _log.error(
-                "a total has stepped back: the state has lost what was committed last",
-                account=account,
-                metric=series.family.value,
-                labels=series.labels,
-            )
-        self._spans_pending[account] = pending.get(account, 0)
-        if pending:
-            self.spans_due.set()
+        def settle(
+            loaded: tuple[Iterable[tuple[Series, str, int]], Iterable[tuple[Label, str]]],
+        ) -> None:
+            for series in self._ledger.load(account, *loaded):
+                _log.error(
+                    "a total has stepped back: the state has lost what was committed last",
+                    account=account,
+                    metric=series.family.value,
+                    labels=series.labels,
+                )
 
-    async def recount_spans(self) -> None:
-        """Count the spans that wait anew where another replica may have sent some of them, as it lost an
-        account. Raises StoreError."""
-        if self._holdings is not None:
-            counted = await self.read(lambda reading: reading.count_due_spans())
-            self._spans_pending = Counter({one: counted[one] for one in self._holdings.held})
+        await self._enqueue(load, [account], settle)
+        await self.recount_spans(account)
+        self.spans_due.set()
+
+    async def recount_spans(self, *accounts: AccountName) -> None:
+        """Count the spans that wait for these accounts anew, or for all that are owned: of a shared state
+        another replica may have sent some as it lost an account. What cannot be counted now will be later."""
+        if self._holdings is None or not self._traced:
+            return
+        wanted = accounts or tuple(self._holdings.held)
+
+        def settle(counted: Mapping[AccountName, int]) -> None:
+            for account in filter(self.owns, wanted):
+                self._spans_pending[account] = counted.get(account, 0)
+
+        with contextlib.suppress(StoreError):
+            await self._enqueue(lambda tx: tx.count_due_spans(wanted), settle=settle)
 
     def unload(self, account: AccountName) -> None:
         """Count the spans of an account no longer: another replica does."""
@@ -163,8 +175,16 @@ class Store:
         change what the owner of these accounts alone may change. Raises StoreError if it could not be
         committed, at once during an outage; UnstorableError if trying again is of no use; NotOwnerError if
         another replica may own one of the accounts; and whatever the unit raises."""
+        return await self._enqueue(unit, accounts)
+
+    async def _enqueue(
+        self,
+        unit: Unit[T],
+        accounts: Iterable[AccountName] = (),
+        settle: Callable[[T], None] | None = None,
+    ) -> T:
         self._availability.check()
-        job = _Job(unit, asyncio.get_running_loop().create_future(), frozenset(accounts))
+        job = _Job(unit, asyncio.get_running_loop().create_future(), frozenset(accounts), settle)
         self._jobs.put_nowait(job)
         result: T = await job.done
         return result
@@ -239,6 +259,9 @@ class Store:
                 _log.warning(_LOST, account=account)
         self._note_spans(transaction.outbox.added)
         for job, result in zip(jobs, results, strict=True):
+            if job.settle is not None and not isinstance(result, NotOwnerError):
+                job.settle(result)
+        for job, result in zip(jobs, results, strict=True):
             if job.done.done():
                 continue
             if isinstance(result, NotOwnerError):
@@ -266,14 +289,18 @@ class Store:
             transaction = Transaction(
                 connection, self._ledger, traced=self._traced, keeps_output_urls=self._keeps_output_urls
             )
-            results: list[Any] = []
-            for job in jobs:
+            results: dict[int, Any] = {}
+            # What reads the totals does so once all the others have been added to them.
+            for place in sorted(range(len(jobs)), key=lambda place: jobs[place].settle is not None):
+                job = jobs[place]
+                if job.settle is not None:
+                    transaction.flush()
                 if self._holdings is not None and not job.accounts <= mine:
-                    results.append(NotOwnerError("another replica may own the account by now"))
+                    results[place] = NotOwnerError("another replica may own the account by now")
                 else:
-                    results.append(job.unit(transaction))
+                    results[place] = job.unit(transaction)
             transaction.flush()
-        return results, transaction, mine
+        return [results[place] for place in range(len(jobs))], transaction, mine
 
     def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
         failed = list(jobs)

@@ -55,6 +55,7 @@ class Transaction(Reading):
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
+        self._flushed = False
 
     def discover(
         self,
@@ -225,6 +226,8 @@ class Transaction(Reading):
                 *([~select(outbox.c.id).where(due).exists()] if self._traced else []),
             )
             .limit(limit)
+            # Whoever follows them again meanwhile, on a state that is shared, keeps them.
+            .with_for_update(skip_locked=True)
         ).all()
         keys = [{"of_account": row.account, "of_id": row.id} for row in old]
         if keys:
@@ -267,8 +270,10 @@ class Transaction(Reading):
         )
 
     def flush(self) -> None:
-        """Write the additions of this transaction."""
-        add(self._connection, self.additions)
+        """Write the additions of this transaction; nothing more may be added then."""
+        if not self._flushed:
+            add(self._connection, self.additions)
+        self._flushed = True
 
     def _save(
         self, after: Transition, at_us: int, source: str, said: str, output_urls: Sequence[str] = ()

@@ -152,7 +152,8 @@ class SpanExport:
             if due := await self._store.read(self._due_in(lane)):
                 return due
         await self._note_refusals()
-        await self._store.recount_spans()
+        if self._store.spans_pending:
+            await self._store.recount_spans()
         return ()
 
     def _due_in(self, lane: _Lane) -> Callable[[Reading], Sequence[DueSpans]]:

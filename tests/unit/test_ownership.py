@@ -80,6 +80,14 @@ def test_what_a_dead_replica_held_is_taken_beyond_the_share_where_nobody_else_do
     assert divide("me", found, [one, two, three], Counter({one: UNCLAIMED})).take == [one]
 
 
+def test_what_was_given_up_in_vain_is_not_given_up_again() -> None:
+    one, two, three = accounts(3)
+    found = standing(dict.fromkeys([one, two, three], "me"), frozenset({"me", "other"}))
+    assert divide("me", found, accounts(3), Counter()).give_up == one
+    assert divide("me", found, accounts(3), Counter(), {one}).give_up == two
+    assert divide("me", found, accounts(3), Counter(), {one, two, three}).give_up is None
+
+
 def test_only_the_replica_with_the_most_gives_up_and_one_at_a_time() -> None:
     names = accounts(6)
     holders = dict(zip(names, ["me", "me", "me", "other", "other", "other"], strict=True))

@@ -117,7 +117,7 @@ class Ownership(RuleBasedStateMachine):
     def gives_up(self, name: str, account: AccountName) -> None:
         replica = self.replicas[name]
         replica.holdings.remove(account)
-        replica.leases.give_up([account])
+        replica.leases.give_up(account)
 
     @rule(name=replicas)
     def leaves(self, name: str) -> None:
