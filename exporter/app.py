@@ -13,7 +13,7 @@ import structlog
 
 from exporter.account import Builder
 from exporter.accounts import PATIENCE, Accounts
-from exporter.clock import Clock, SystemClock
+from exporter.clock import AgreedClock, Clock, SystemClock
 from exporter.config import Config, RotatingSecrets
 from exporter.config.reload import check_reloadable
 from exporter.domain.ledger import Ledger
@@ -68,7 +68,8 @@ class App:
         share_one_arena()
         self._config = config
         self._load = load or (lambda: config)
-        self._clock = clock or SystemClock()
+        # Replicas compare times that others have stored: theirs are those of the database they share.
+        self._clock = AgreedClock(clock or SystemClock())
         self._heartbeat = Heartbeat(SystemClock())
         self._instruments = Instruments(VERSION, platform.python_version())
         self._database = database
@@ -181,6 +182,7 @@ class App:
                 self._instruments,
                 self._heartbeat,
                 random.Random(),
+                self._clock,
             )
             self._instruments.watch_replicas(lambda: ownership.replicas)
             await ownership.begin()

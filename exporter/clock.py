@@ -11,6 +11,9 @@ from typing import Protocol
 
 MICROS = 1_000_000
 
+TOLERANCE_US = 250_000
+"""What is taken for the time that a question to another clock was under way."""
+
 _ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 
@@ -75,6 +78,24 @@ class SystemClock:
                 return await event.wait()
         except TimeoutError:
             return False
+
+
+class AgreedClock:
+    """A clock whose wall time is that of others, such as a database's, by how far they are ahead of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lead_us = 0
+        self.to_real, self.sleep, self.wait = clock.to_real, clock.sleep, clock.wait
+        self.monotonic = clock.monotonic
+
+    def agree(self, lead_us: int) -> None:
+        """Be this far ahead from now on, unless the difference is within what a measurement is off by."""
+        if abs(lead_us - self._lead_us) > TOLERANCE_US:
+            self._lead_us = lead_us
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + self._lead_us
 
 
 class ScaledClock(SystemClock):

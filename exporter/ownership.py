@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from exporter.clock import MICROS, SystemClock, elapsed
+from exporter.clock import MICROS, AgreedClock, SystemClock, elapsed
 from exporter.domain.values import AccountName
 from exporter.errors import StoreError
 from exporter.heartbeat import Heartbeat
@@ -122,8 +122,10 @@ class Ownership:
         meter: OwnershipMeter,
         heartbeat: Heartbeat,
         random: Random,
+        agreed: AgreedClock,
     ) -> None:
-        """`configured` are the accounts there are."""
+        """`configured` are the accounts there are; `agreed` is to have the database's time."""
+        self._agreed = agreed
         self._store = store
         self._leases = leases
         self._holdings = holdings
@@ -182,7 +184,7 @@ class Ownership:
         self._seen_at = elapsed()
         self._holdings.renewed(sent_at)
         took_us = round((self._seen_at - sent_at) * MICROS)
-        self._store.clock_lead_us = standing.now_us - (self._clock.now_us() - took_us // 2)
+        self._agreed.agree(standing.now_us - (self._clock.now_us() - took_us // 2))
         self._alive = len(standing.alive)
         if self._unrenewed:
             _log.info("this replica renews its leases again", attempts_failed=self._unrenewed)

@@ -65,7 +65,11 @@ def check_state(at: Path | Secret) -> None:
     if isinstance(at, Path):
         check_state_file(at)
     else:
-        open_database(at, owner=False, may_be_empty=True).close()
+        database = open_database(at, owner=False, may_be_empty=True)
+        try:
+            database.check_rights()
+        finally:
+            database.close()
 
 
 def check_state_file(path: Path) -> None:

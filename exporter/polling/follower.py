@@ -169,7 +169,14 @@ class Follower:
         after = transition.observe(before, observation)
         if transition.is_material(before, after.generation):
             account = self.account
-            after = await self._store.write(lambda tx: tx.observe(account, id, observation, before), account)
+            try:
+                after = await self._store.write(
+                    lambda tx: tx.observe(account, id, observation, before), account
+                )
+            except KeyError:
+                _log.error("a generation is gone from the state; it is not followed", account=account, id=id)
+                self._forget(id)
+                return Transition(before)
         if observation.status is None:
             self._meter.api_error(self.account, "unknown_status")
             self._warn_of_status(before, observation.status_text)

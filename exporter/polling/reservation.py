@@ -28,7 +28,7 @@ class Reservation:
     async def load(self, budget: Budget, lasting_us: int) -> None:
         """Count the calls that an earlier process may have made in the last minute, each lasting `lasting_us`
         at most. Raises StoreError."""
-        account, now_us, now = self._account, self._now_us(), self._clock.monotonic()
+        account, now_us, now = self._account, self._clock.now_us(), self._clock.monotonic()
         since_us = now_us - round(WINDOW * MICROS) - lasting_us
         reserved = await self._store.write(lambda tx: tx.reserved_calls(account, since_us), account)
         if not reserved:
@@ -43,15 +43,11 @@ class Reservation:
 
     async def renew(self, budget: Budget, lasting_us: int) -> None:
         """Reserve some more calls. Raises StoreError."""
-        account, at_us = self._account, self._now_us()
+        account, at_us = self._account, self._clock.now_us()
         calls = max(1, budget.limit // PARTS)
         keep_us = at_us - round(2 * WINDOW * MICROS) - lasting_us
         await self._store.write(lambda tx: tx.reserve_calls(account, calls, at_us, keep_us), account)
         self.left = calls
-
-    def _now_us(self) -> int:
-        """The time by the clock that all agree on who reserve calls for the account."""
-        return self._clock.now_us() + self._store.clock_lead_us
 
     async def give_back(self) -> None:
         """Let the next process make the calls that were reserved and not made."""

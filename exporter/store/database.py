@@ -120,6 +120,15 @@ class Database:
             )
         return True
 
+    def check_rights(self) -> None:
+        """Raise StateUnusableError where an owner could not use this state, which is open to be read."""
+        try:
+            with self._engine.reading.begin() as connection:
+                empty = self._version(connection) is None
+            self._engine.check_rights(empty=empty)
+        except SQLAlchemyError as error:
+            raise StateUnusableError(f"{self.name}: {self._engine.cause(error)}") from error
+
     def close(self) -> None:
         """Close the database, so that others may own it."""
         self._engine.close()

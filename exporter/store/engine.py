@@ -45,6 +45,11 @@ class StateEngine(Protocol):
         changed."""
         ...
 
+    def check_rights(self, *, empty: bool) -> None:
+        """Raise StateUnusableError where an owner could not write the tables, or create them in a state that
+        is empty."""
+        ...
+
     def opened(self, *, owner: bool) -> None:
         """Finish opening, now that the tables are known to be ours."""
         ...

@@ -2,12 +2,24 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from exporter.domain.values import AccountName, GenerationId, NewGeneration, Observation, Status, Via
+from exporter.domain.values import (
+    AccountName,
+    Generation,
+    GenerationId,
+    NewGeneration,
+    Observation,
+    Source,
+    Status,
+    Via,
+)
+
+_FIELDS = {field.name for field in fields(Observation)}
+"""What this version knows of an observation; another one may know more."""
 
 
 class Kind(StrEnum):
@@ -32,6 +44,16 @@ class Letter:
         """The ids of a registration."""
         return [NewGeneration(GenerationId(id), traceparent) for id, traceparent in json.loads(self.body)]
 
+    def generations(self) -> list[Generation]:
+        """The generations that it is about, not followed yet."""
+        registers = self.kind is Kind.REGISTRATION
+        source = Source.API if registers else Source.WEBHOOK
+        new = self.registration() if registers else [NewGeneration(self.end()[0])]
+        return [
+            Generation(self.account, item.id, source, self.at_us, traceparent=item.traceparent)
+            for item in new
+        ]
+
     def end(self) -> tuple[GenerationId, Observation]:
         """The id and the end that a delivery reported."""
         id, fields = json.loads(self.body)
@@ -49,11 +71,12 @@ def end(account: AccountName, id: GenerationId, observation: Observation) -> Let
     return Letter(account, observation.at_us, uuid4().hex, Kind.END, json.dumps([id, asdict(observation)]))
 
 
-def _observation(fields: dict[str, Any]) -> Observation:
-    status = fields["status"]
-    known = fields | {
-        "via": Via(fields["via"]),
+def _observation(told: dict[str, Any]) -> Observation:
+    status = told["status"]
+    known = {
+        **{key: value for key, value in told.items() if key in _FIELDS},
+        "via": Via(told["via"]),
         "status": None if status is None else Status(status),
-        "output_urls": tuple(fields["output_urls"]),
+        "output_urls": tuple(told["output_urls"]),
     }
     return Observation(**known)

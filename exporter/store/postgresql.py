@@ -45,6 +45,9 @@ _REFUSED_USER = "42501"  # insufficient_privilege, which ends once it is granted
 _NO_LONGER_PRIMARY = "25006"  # read_only_sql_transaction
 
 
+_MAY_CREATE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
+
+
 class Postgresql:
     """A PostgreSQL database. Implements StateEngine."""
 
@@ -123,22 +126,33 @@ class Postgresql:
             ) from error
 
     def opened(self, *, owner: bool) -> None:
-        if not owner:
-            return
-        names = ", ".join(f"'{table}'" for table in schema.metadata.tables)
+        if owner:
+            self.check_rights(empty=False)
+
+    def check_rights(self, *, empty: bool) -> None:
+        self._check_server(owner=True)
         with self.writing.begin() as connection:
-            missing = connection.exec_driver_sql(
-                f"SELECT privilege || ' on ' || name FROM unnest(ARRAY[{names}]) AS name, "
-                "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege "
-                "WHERE NOT has_table_privilege(name, privilege) ORDER BY name, privilege"
-            ).scalars()
-            lacking = list(missing)
+            if not empty:
+                lacking = self._lacking(connection)
+            elif connection.exec_driver_sql(_MAY_CREATE).scalar_one():
+                return
+            else:
+                lacking = ["create tables"]
         if lacking:
             more = f" and {len(lacking) - 1} more rights" if len(lacking) > 1 else ""
             raise StateUnusableError(
-                f"{self.name}: this user lacks the right to {lacking[0]}{more}; run the GRANT that "
-                "`vivix-exporter schema` prints for it"
+                f"{self.name}: this user lacks the right to {lacking[0]}{more}; let another one run what "
+                "`vivix-exporter schema` prints, with its GRANT"
             )
+
+    def _lacking(self, connection: Connection) -> list[str]:
+        names = ", ".join(f"'{table}'" for table in schema.metadata.tables)
+        missing = connection.exec_driver_sql(
+            f"SELECT privilege || ' on ' || name FROM unnest(ARRAY[{names}]) AS name, "
+            "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege "
+            "WHERE NOT has_table_privilege(name, privilege) ORDER BY name, privilege"
+        )
+        return list(missing.scalars())
 
     def action(self, cause: str) -> str:
         return _READ_ONLY if "read-only" in cause else _ACTION

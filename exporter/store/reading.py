@@ -219,11 +219,23 @@ class Reading:
         )
         return len(ids)
 
+    def find_in_inbox(self, id: GenerationId) -> list[Generation]:
+        """Return what the inbox holds of a generation, as its owners will enter it."""
+        written = json.dumps(id)[1:-1]
+        found = self._connection.execute(select(inbox).where(inbox.c.body.contains(written, autoescape=True)))
+        letters = [
+            Letter(AccountName(row.account), row.at_us, row.token, Kind(row.kind), row.body)
+            for row in found
+            if row.kind in list(Kind)
+        ]
+        return [one for letter in letters for one in letter.generations() if one.id == id]
+
     def letters(self, account: AccountName, limit: int) -> list[Letter]:
-        """What waits in the inbox for the owner of an account, in the order of its arrival."""
+        """What waits in the inbox for the owner of an account, in the order of its arrival. What a later
+        version has put there waits for that one."""
         found = self._connection.execute(
             select(inbox)
-            .where(inbox.c.account == account)
+            .where(inbox.c.account == account, inbox.c.kind.in_([kind.value for kind in Kind]))
             .order_by(inbox.c.at_us, inbox.c.token)
             .limit(limit)
         )

@@ -84,6 +84,9 @@ class Sqlite:
     def creating(self, connection: Connection) -> Iterator[None]:
         yield
 
+    def check_rights(self, *, empty: bool) -> None:
+        """Do nothing: the file itself tells."""
+
     def opened(self, *, owner: bool) -> None:
         if owner:
             # Only now it is known to be ours.

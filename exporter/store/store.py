@@ -95,8 +95,6 @@ class Store:
                 self._spans_pending.update(Reading(connection).count_due_spans())
         self.scope = EVERYTHING if holdings is None else NOTHING
         """What this process looks after besides what it follows."""
-        self.clock_lead_us = 0
-        """How far the clock of a shared state, by which reservations of calls are kept, is ahead of ours."""
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 

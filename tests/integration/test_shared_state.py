@@ -16,13 +16,15 @@ from structlog.testing import capture_logs
 
 from exporter.clock import SystemClock
 from exporter.config import Secret
-from exporter.domain.values import AccountName
+from exporter.domain.values import AccountName, GenerationId, Observation, Status, Via
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
+from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
+from exporter.store.letters import end
 from support.postgresql import Server
 from support.running import Running, exporter, until, write_config
 from support.states import rows
@@ -30,6 +32,7 @@ from support.states import rows
 STUDIO = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}", "ultimate", granted=10_000_000)
 LAB = SimulatedAccount("lab", f"vvx_live_{'lab':0<32}", "ultimate", granted=10_000_000)
 SHOP = SimulatedAccount("shop", f"vvx_live_{'shop':0<32}", "ultimate", granted=10_000_000)
+SOON_US = 1_900_000_000_000_000
 SECRET, TOKEN = "whsec_0123456789abcdef", "token-0123456789"
 
 
@@ -41,6 +44,7 @@ class Pair:
     other: Running
     path: Path
     at: Secret
+    world: World
 
     async def register(self, replica: Running, *ids: str, account: str = "studio") -> httpx.Response:
         wanted = {"generations": [{"id": id, "account": account} for id in ids]}
@@ -85,14 +89,15 @@ def configure(folder: Path, url: str, at: Secret) -> Path:
 
 @asynccontextmanager
 async def pair(folder: Path, at: Secret, *, lifecycle: bool = False) -> AsyncIterator[Pair]:
-    api = SimulatedApi(World(7, [STUDIO, LAB, SHOP], failure_ratio=0.0), SystemClock())
+    world = World(7, [STUDIO, LAB, SHOP], failure_ratio=0.0)
+    api = SimulatedApi(world, SystemClock())
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serve(create_app(api)))
         path = configure(folder, address.url, at)
         replicas = [await stack.enter_async_context(exporter(path, lifecycle=lifecycle)) for _ in range(2)]
         await until(lambda: all(len(one.app.followed()) == 1 for one in replicas), "they share the accounts")
         replicas.sort(key=lambda one: "studio" not in one.app.followed())
-        yield Pair(replicas[0], replicas[1], path, at)
+        yield Pair(replicas[0], replicas[1], path, at, world)
 
 
 @pytest.fixture
@@ -146,6 +151,48 @@ async def test_a_registration_for_accounts_of_several_owners_is_stored_at_once(
         assert (answer.status_code, answer.json()) == (202, {"new": 2, "known": 0})
         await until(lambda: replicas.other.app.followed() == {"lab": 1}, "its owner follows it")
         assert replicas.owner.app.followed() == {"studio": 1}
+
+
+async def test_what_is_acknowledged_is_shown_by_all_before_the_owner_has_it(
+    tmp_path: Path, at: Secret
+) -> None:
+    async with pair(tmp_path, at) as replicas:
+        assert (await replicas.register(replicas.other, 'odd"id_1')).status_code == 202
+        for replica in (replicas.other, replicas.owner):
+            answer = await replica.http.get(f'{replica.url}/api/v1/generations/odd"id_1')
+            assert (answer.status_code, answer.json()["status"]) == (200, "unseen")
+
+
+async def test_what_a_later_version_has_put_into_the_inbox_waits_for_it_and_stops_nobody(
+    tmp_path: Path, at: Secret
+) -> None:
+    told = Observation(
+        1, Via.WEBHOOK, Status.COMPLETED, "completed", model="flux-2-pro", completed_us=SOON_US
+    )
+    letter = end(AccountName("studio"), GenerationId("pushed"), told)
+    body = letter.body.replace('"status_text"', '"of_later": 1, "status_text"')
+    async with pair(tmp_path, at) as replicas:
+        rows(at, "INSERT INTO inbox VALUES ('studio', 1, 'a', 'progress', '[]')")
+        rows(at, "INSERT INTO inbox VALUES ('studio', 2, 'b', 'end', 'no JSON')")
+        rows(at, f"INSERT INTO inbox VALUES ('studio', 3, 'c', 'end', '{body}')")
+        async with asyncio.timeout(60):
+            while (await replicas.shown("pushed")).get("status") != "completed":
+                await asyncio.sleep(0.05)
+        assert (await replicas.register(replicas.other, "x")).status_code == 202
+        await until(lambda: replicas.owner.app.followed() == {"studio": 1}, "the others go on")
+    assert [token for (token,) in rows(at, "SELECT token FROM inbox ORDER BY token")] == ["a", "b"]
+
+
+async def test_a_generation_that_is_gone_from_the_state_stops_nobody(tmp_path: Path, at: Secret) -> None:
+    async with pair(tmp_path, at) as replicas:
+        running = replicas.world.submit("studio", MODELS[0], 1, SystemClock().now_us()).id
+        with capture_logs() as logs:
+            await replicas.register(replicas.owner, running, "other")
+            rows(at, f"DELETE FROM generations WHERE id = '{running}'")
+            await until(lambda: any("gone from the state" in one["event"] for one in logs), "it is let go")
+        assert replicas.owner.app.followed() == {"studio": 1}
+        page = await replicas.owner.scrape()
+        assert page.sum("vivix_generations_discovered_total", account="studio") == 2
 
 
 async def test_a_server_that_lost_the_last_commits_is_right_and_that_is_logged(

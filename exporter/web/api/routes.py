@@ -155,6 +155,10 @@ class Api:
                 found = reading.find(account, id)
                 if found is not None and wanted in (None, account):
                     return found, reading.history(account, id)
+            # Acknowledged by a replica, and not applied by the owner yet.
+            for waiting in reading.find_in_inbox(id):
+                if wanted in (None, waiting.account):
+                    return waiting, []
             return None
 
         try:

@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, text
 
 from exporter.config import Secret
+from exporter.domain.ledger import Ledger
 from exporter.errors import StateUnusableError, StoreError, UnstorableError
-from exporter.store import Database, deadline, migrations, open_database, schema, upsert
+from exporter.store import Database, Transaction, deadline, migrations, open_database, schema, upsert
 from exporter.store import postgresql as engine
 from support.lifeline import steady_port, unprivileged
 from support.pgbouncer import PgBouncer
@@ -226,6 +227,57 @@ def test_a_user_who_may_not_create_tables_is_told_about_the_schema_command(
     )
     with closing(open_database(as_user(postgresql, user, url), owner=True)) as database:
         execute(database, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("grants", "options", "says"),
+    [
+        ("SELECT ON ALL TABLES IN SCHEMA public", "", "lacks the right to DELETE on admissions and"),
+        ("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public", "read-only", "are read-only here"),
+    ],
+)
+def test_whoever_may_only_read_is_refused_before_anything_is_written(
+    postgresql: Server, url: Secret, grants: str, options: str, says: str
+) -> None:
+    open_database(url, owner=True).close()
+    user = role(postgresql)
+    postgresql.execute(f"GRANT {grants} TO {user}", name_of(url))
+    if options:
+        postgresql.execute(f"ALTER ROLE {user} SET default_transaction_read_only = on")
+    with (
+        closing(open_database(as_user(postgresql, user, url), owner=False)) as database,
+        pytest.raises(StateUnusableError, match=says),
+    ):
+        database.check_rights()
+
+
+def test_an_empty_database_needs_somebody_who_may_create_tables(postgresql: Server, url: Secret) -> None:
+    postgresql.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name_of(url))
+    at = as_user(postgresql, role(postgresql), url)
+    with (
+        closing(open_database(at, owner=False, may_be_empty=True)) as database,
+        pytest.raises(StateUnusableError, match="lacks the right to create tables; let another one run"),
+    ):
+        database.check_rights()
+    with closing(open_database(url, owner=False, may_be_empty=True)) as database:
+        database.check_rights()
+
+
+def test_a_state_is_writable_again_only_once_every_table_is(
+    postgresql: Server, url: Secret, database: Database
+) -> None:
+    user = role(postgresql)
+    tables = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"
+    postgresql.execute(f"GRANT {tables} TO {user}", name_of(url))
+
+    def prove(connection: Connection) -> None:
+        Transaction(connection, Ledger((), 1, 1), traced=False).prove_writable(1)
+
+    with closing(open_database(as_user(postgresql, user, url), owner=True)) as of_user:
+        with of_user.begin() as connection:
+            prove(connection)
+        postgresql.execute(f"REVOKE UPDATE ON generations FROM {user}", name_of(url))
+        assert "permission denied for table generations" in outage(of_user, prove)
 
 
 def test_a_standby_can_be_read_and_not_owned() -> None:
