@@ -121,7 +121,6 @@ class Accounts:
             polling = self._tasks[name].polling
             self._remove(name)
             asyncio.get_running_loop().call_later(DRAIN, polling.cancel)
-        self._store.unload(name)
         return self._draining.get(name)
 
     async def change(self, former: Config, config: Config, loops: asyncio.TaskGroup) -> AccountChanges:

@@ -23,7 +23,7 @@ from exporter.errors import StoreError
 from exporter.heartbeat import Heartbeat
 from exporter.store import Store
 from exporter.store.holdings import Holdings
-from exporter.store.leases import LIFE, NOBODY, SPARE, Lease, Leases, Standing
+from exporter.store.leases import LIFE, NOBODY, SPARE, Held, Lease, Leases, Standing
 from exporter.store.scope import scope_of
 
 T = TypeVar("T")
@@ -239,7 +239,7 @@ class Ownership:
             if elapsed() > until:
                 return  # rather than not renew in time; the others are for the next round
             seen = standing.leases[account]
-            lease = await self._in_thread(partial(self._leases.take, account, seen))
+            lease = await self._try_to_take(account, seen)
             if lease is None:
                 continue
             self._holdings.add(account, lease)
@@ -256,6 +256,17 @@ class Ownership:
                     replica=seen.holder,
                 )
             self._following.own(account)
+
+    async def _try_to_take(self, account: AccountName, seen: Held) -> Lease | None:
+        """Take a lease, if nobody was faster. One that is held up must not hold up the others."""
+        try:
+            return await self._in_thread(partial(self._leases.take, account, seen))
+        except StoreError as error:
+            _log.warning("an account cannot be taken yet", account=account, error=str(error))
+        with suppress(StoreError):
+            if ended := await self._in_thread(self._leases.evict):
+                _log.warning("sessions that had held up leases for too long were ended", sessions=ended)
+        return None
 
     def _give_up(self, account: AccountName) -> None:
         """Stop following, let what is under way end, then let another replica have the account."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    text,
     tuple_,
     update,
 )
@@ -50,6 +51,16 @@ _NOW: ColumnElement[int] = literal_column(
     "(extract(epoch from clock_timestamp()) * 1000000)::bigint", BigInteger
 )
 """PostgreSQL's clock in Unix microseconds."""
+
+
+_EVICT = text(
+    "SELECT pg_terminate_backend(activity.pid) FROM pg_stat_activity AS activity "
+    "WHERE activity.usename = current_user AND activity.pid <> pg_backend_pid() "
+    "AND activity.datname = current_database() "
+    "AND activity.xact_start < clock_timestamp() - make_interval(secs => :seconds) "
+    "AND EXISTS (SELECT FROM pg_locks AS lock WHERE lock.pid = activity.pid "
+    "AND lock.relation = 'leases'::regclass AND lock.mode = 'RowExclusiveLock' AND lock.granted)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,12 @@ class Leases:
                 .returning(leases.c.epoch, leases.c.writes)
             ).one_or_none()
             return None if row is None else Lease(row.epoch, row.writes)
+
+    def evict(self) -> int:
+        """End sessions of this user that have held up leases for longer than a replica lives: of one that was
+        cut off within a message, the server waits for the rest without any limit. Returns how many."""
+        with self._database.begin() as connection:
+            return len(connection.execute(_EVICT, {"seconds": LIFE}).all())
 
     def give_up(self, account: AccountName) -> None:
         """Hold the lease of an account no longer, for a replica that has fewer."""

@@ -107,7 +107,7 @@ class Store:
     def spans_pending(self) -> int:
         """Spans that wait to be exported, as of the last commit; none where nothing is traced. Of a shared
         state, those of the accounts that this process owns."""
-        return self._spans_pending.total()
+        return sum(spans for account, spans in self._spans_pending.items() if self.owns(account))
 
     def may_act_for(self, account: AccountName) -> bool:
         """Whether what is found out for an account now can be written, as far as is known: the state can be,
@@ -162,11 +162,6 @@ class Store:
 
         with contextlib.suppress(StoreError):
             await self._enqueue(lambda tx: tx.count_due_spans(wanted), settle=settle)
-
-    def unload(self, account: AccountName) -> None:
-        """Count the spans of an account no longer: another replica does."""
-        if self._holdings is not None:
-            self._spans_pending.pop(account, None)
 
     async def write(self, unit: Unit[T], *accounts: AccountName) -> T:
         """Run `unit` in a transaction and return its result, once that is committed and in the ledger. It may
@@ -268,9 +263,7 @@ class Store:
                 job.done.set_result(result)
 
     def _note_spans(self, added: Mapping[AccountName, int]) -> None:
-        for account, spans in added.items():
-            if self.owns(account):
-                self._spans_pending[account] += spans
+        self._spans_pending.update(added)
         if any(spans > 0 for spans in added.values()):
             self.spans_due.set()
 

@@ -247,7 +247,8 @@ class SpanExport:
                 trace_id=trace_id(example.id, example.traceparent),
                 error=said,
             )
-        self._trouble.refused += sum(not one.is_set_aside for one in refused)
+        others = self._trouble.refused + sum(not one.is_set_aside for one in refused)
+        self._trouble.refused = max(len(refused), others)
 
     async def _note_refusals(self) -> None:
         """Log once nothing refused is left, or that an earlier process left some."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import yaml
 from structlog.testing import capture_logs
@@ -24,6 +25,7 @@ from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
+from exporter.store import open_database
 from exporter.store.letters import end
 from support.postgresql import Server
 from support.running import Running, exporter, until, write_config
@@ -242,6 +244,21 @@ async def test_while_the_server_is_away_nothing_is_acknowledged_and_nothing_lost
         pages = [await one.scrape() for one in both]
         most = max(page.sum("vivix_generations_discovered_total", account="studio") for page in pages)
         assert most in (2, 3), "the delivery may still wait for its owner"
+
+
+async def test_a_lease_that_a_lost_session_has_locked_is_taken_all_the_same(
+    tmp_path: Path, at: Secret
+) -> None:
+    """As the server has it of a replica that was cut off in the middle of a message."""
+    open_database(at, owner=True).close()
+    rows(at, "INSERT INTO leases VALUES ('studio', 'lost', 1, 7)")
+    with psycopg.connect(at.reveal()) as lost:
+        lost.execute("UPDATE leases SET writes = 8 WHERE account = 'studio'")
+        async with pair(tmp_path, at) as replicas:
+            assert replicas.owner.app.followed() == {"studio": 0}
+        with pytest.raises(psycopg.OperationalError):
+            lost.commit()
+    assert rows(at, "SELECT epoch FROM leases WHERE account = 'studio'") == [(2,)]
 
 
 async def test_accounts_come_and_go_by_a_reload_of_all_replicas(tmp_path: Path, at: Secret) -> None:
