@@ -169,10 +169,13 @@ class App:
     async def _follow(self, loops: asyncio.TaskGroup) -> None:
         """Follow what the state and the configuration hold. Raises StoreError."""
         self._loops, config = loops, self._config
+        replica = Replica(self._accounts, self._intake, self._store, lambda: self._config, loops)
         if self._leases is None or self._holdings is None:
             resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]
+            # A state that was moved here may bring what replicas had acknowledged and not applied yet.
+            for account in list(self._accounts.followed):
+                replica.collect(account)
         else:
-            replica = Replica(self._accounts, self._intake, self._store, lambda: self._config, loops)
             ownership = Ownership(
                 self._store,
                 self._leases,

@@ -14,7 +14,10 @@ import psycopg
 import pytest
 
 from exporter.config import Secret
+from exporter.domain.values import AccountName, GenerationId, NewGeneration
 from exporter.store import open_database
+from exporter.store.inbox import Inbox
+from exporter.store.letters import registration
 from support.postgresql import LOCKED, Server
 from support.running import PATIENCE, exporter, until, write_config
 from support.scrape import Scrape
@@ -158,6 +161,23 @@ def test_a_migration_goes_back_to_a_file(source: Path, target: Secret, tmp_path:
     done = run(command("migrate-state", "--from", target.reveal(), "--to", f"sqlite:///{back}"))
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(back) == held
+
+
+async def test_what_replicas_had_acknowledged_is_followed_where_the_state_is_a_file_then(
+    target: Secret, tmp_path: Path
+) -> None:
+    letter = registration(AccountName("studio"), [NewGeneration(GenerationId("waiting"))], 1)
+    with closing(open_database(target, owner=True)) as database, database.begin() as connection:
+        Inbox(connection).put(letter)
+    back = tmp_path / "back.db"
+    arguments = command("migrate-state", "--from", target.reveal(), "--to", f"sqlite:///{back}")
+    assert (await asyncio.to_thread(run, arguments)).returncode == 0
+    account: dict[str, object] = {"name": "studio", "base_url": "http://127.0.0.1:9", "api_key": "k" * 41}
+    async with exporter(write_config(tmp_path, [account], state={"url": state_url(back)})) as running:
+        await until(lambda: running.app.followed() == {"studio": 1}, "it is followed")
+        page = await running.scrape()
+    assert page.sum("vivix_generations_discovered_total", source="api") == 1
+    assert contents(back)["inbox"] == []
 
 
 def test_urls_with_passwords_need_not_be_on_the_command_line(
