@@ -31,6 +31,9 @@ class UnstorableError(StoreError):
 class NotOwnerError(StoreError):
     """This write is for an account that another replica may own by now."""
 
+    def __init__(self) -> None:
+        super().__init__("another replica may own the account by now")
+
 
 class StateUnusableError(StoreError):
     """The state cannot be used by this process: locked by another one, of a newer version, or not ours."""

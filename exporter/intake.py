@@ -141,7 +141,7 @@ class Intake:
         """Raises NotOwnerError where the account is not followed here any more."""
         followed = self._accounts.get(account)
         if followed is None:
-            raise NotOwnerError(f"the account {account} is not followed here any more")
+            raise NotOwnerError
         return followed
 
     def _owns(self, account: AccountName) -> bool:

@@ -217,7 +217,7 @@ class Poller:
         """Raise NotOwnerError where the process was frozen for so long, just before a call, that the account
         may be another replica's."""
         if not self._store.surely_owns(self.account):
-            raise NotOwnerError("another replica may own the account by now")
+            raise NotOwnerError
 
     async def _poll(self, id: GenerationId) -> None:
         started = self._clock.monotonic()

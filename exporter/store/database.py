@@ -1,21 +1,25 @@
 """One database: opened, and upgraded to the schema of this version."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import structlog
-from sqlalchemy import Connection, delete, insert, inspect, select, update
+from sqlalchemy import Connection, delete, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from exporter.clock import Clock, SystemClock
 from exporter.domain.ledger import HISTOGRAMS
 from exporter.errors import StateUnusableError, StoreError, UnstorableError
 from exporter.store import migrations, schema
-from exporter.store.engine import StateEngine
+from exporter.store.engine import StateEngine, cause
+from exporter.store.upsert import insert
 
 UNFINISHED = "unfinished_migration"
 """The key in `meta` of the mark that a migration into this state leaves until it has finished."""
+
+BUCKETS = "bounds_us"
+"""The key in `meta` of the buckets that the histograms were made with, in microseconds."""
 
 _log = structlog.get_logger("exporter.store.database")
 
@@ -25,10 +29,32 @@ def unfinished_migration(connection: Connection) -> str | None:
     return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == UNFINISHED))
 
 
-def forget_histograms(connection: Connection) -> None:
-    """Let the histograms begin anew."""
-    families = [family.value for family in HISTOGRAMS]
-    connection.execute(delete(schema.totals).where(schema.totals.c.family.in_(families)))
+def changed_settings(connection: Connection, wanted: Mapping[str, str]) -> list[str]:
+    """Return the keys of settings of which the state keeps another value."""
+    kept = _kept(connection, wanted)
+    return [key for key, value in wanted.items() if kept.get(key, value) != value]
+
+
+def keep_settings(connection: Connection, wanted: Mapping[str, str]) -> bool:
+    """Let the state have these settings. Returns whether its histograms begin anew for that, because they
+    were made with other buckets."""
+    if _kept(connection, wanted) == wanted:
+        return False
+    restarted = BUCKETS in changed_settings(connection, wanted)
+    if restarted:
+        families = [family.value for family in HISTOGRAMS]
+        connection.execute(delete(schema.totals).where(schema.totals.c.family.in_(families)))
+    row = insert(connection, schema.meta)
+    connection.execute(
+        row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value}),
+        [{"key": key, "value": value} for key, value in wanted.items()],
+    )
+    return restarted
+
+
+def _kept(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
+    found = connection.execute(select(schema.meta).where(schema.meta.c.key.in_(list(keys))))
+    return {row.key: row.value for row in found}
 
 
 class Database:
@@ -57,7 +83,7 @@ class Database:
             engine.opened(owner=owner)
         except (OSError, SQLAlchemyError) as error:
             self.close()
-            said = error.strerror if isinstance(error, OSError) else engine.cause(error)
+            said = error.strerror if isinstance(error, OSError) else cause(error)
             raise StateUnusableError(f"{self.name}: cannot open the state: {said}") from error
         except StateUnusableError:
             self.close()
@@ -91,7 +117,7 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             kind = StoreError if self._engine.is_outage(error) else UnstorableError
-            raise kind(f"{self.name}: {self._engine.cause(error)}") from error
+            raise kind(f"{self.name}: {cause(error)}") from error
         except (OverflowError, UnicodeError) as error:  # the driver's, for a value that it cannot pass on
             raise UnstorableError(f"{self.name}: {error}") from error
 
@@ -102,23 +128,12 @@ class Database:
             with self._engine.reading.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.name}: {self._engine.cause(error)}") from error
+            raise StoreError(f"{self.name}: {cause(error)}") from error
 
     def restart_histograms(self, bounds_us: tuple[int, ...]) -> bool:
         """Forget the histograms if they were made with other buckets. Returns whether it did."""
-        wanted = json.dumps(bounds_us)
         with self.begin() as connection:
-            kept = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "bounds_us"))
-            if kept == wanted:
-                return False
-            if kept is None:
-                connection.execute(insert(schema.meta).values(key="bounds_us", value=wanted))
-                return False
-            forget_histograms(connection)
-            connection.execute(
-                update(schema.meta).where(schema.meta.c.key == "bounds_us").values(value=wanted)
-            )
-        return True
+            return keep_settings(connection, {BUCKETS: json.dumps(bounds_us)})
 
     def check_rights(self) -> None:
         """Raise StateUnusableError where an owner could not use this state, which is open to be read."""
@@ -127,7 +142,7 @@ class Database:
                 empty = self._version(connection) is None
             self._engine.check_rights(empty=empty)
         except SQLAlchemyError as error:
-            raise StateUnusableError(f"{self.name}: {self._engine.cause(error)}") from error
+            raise StateUnusableError(f"{self.name}: {cause(error)}") from error
 
     def close(self) -> None:
         """Close the database, so that others may own it."""

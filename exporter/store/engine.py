@@ -66,10 +66,12 @@ class StateEngine(Protocol):
         """Whether an error says something of the database rather than of the statement."""
         ...
 
-    def cause(self, error: SQLAlchemyError) -> str:
-        """The driver's message in one line, without the statement and its values."""
+    def close(self) -> None:
+        """Close all connections, so that others may own the state."""
         ...
 
-    def close(self) -> None:
-        """Close all connections, and give the state free for others."""
-        ...
+
+def cause(error: SQLAlchemyError) -> str:
+    """Return the driver's message in one line, without the statement and its values."""
+    original = getattr(error, "orig", None) or error
+    return next(iter(str(original).splitlines()), "") or type(original).__name__

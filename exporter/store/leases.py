@@ -28,8 +28,8 @@ from sqlalchemy import (
 from exporter.clock import MICROS
 from exporter.domain.values import AccountName
 from exporter.errors import StateUnusableError
-from exporter.store.database import Database, forget_histograms
-from exporter.store.schema import inbox, leases, meta, replicas
+from exporter.store.database import BUCKETS, Database, changed_settings, keep_settings
+from exporter.store.schema import inbox, leases, replicas
 from exporter.store.upsert import insert
 
 LIFE = 6.0
@@ -39,7 +39,7 @@ _STEP = 1.0
 _BURIED_AFTER = 3600.0
 """Seconds after which the row of a dead replica goes."""
 
-_SETTINGS = {"bounds_us": "duration_buckets"}
+_SETTINGS = {BUCKETS: "duration_buckets"}
 """Names in the configuration, where they differ from those in the state."""
 
 NOBODY = ""
@@ -112,32 +112,21 @@ class Leases:
     def join(self, bounds_us: tuple[int, ...], settings: Mapping[str, int]) -> bool:
         """Use the state with these buckets of histograms and these settings. Returns whether its histograms
         began anew for that. Raises StateUnusableError where a replica that is alive has others."""
-        wanted = {"bounds_us": json.dumps(bounds_us), **{key: str(n) for key, n in settings.items()}}
+        wanted = {BUCKETS: json.dumps(bounds_us), **{key: str(n) for key, n in settings.items()}}
         with self._database.begin() as connection:
             self._database.lock_schema(connection)
             # It may have begun since this state was opened.
             self._database.check_finished(connection)
-            alive = select(func.count()).select_from(replicas).where(_lives(self._clock()))
-            others = connection.scalar(alive)
-            found = connection.execute(select(meta).where(meta.c.key.in_(wanted)))
-            kept = {row.key: row.value for row in found}
-            changed = [key for key, value in wanted.items() if kept.get(key, value) != value]
+            others = count_alive(connection, self._clock())
+            changed = changed_settings(connection, wanted)
             if changed and others:
                 names = ", ".join(f"metrics.{_SETTINGS.get(key, key)}" for key in changed)
                 raise StateUnusableError(
                     f"{self._database.name}: {names}: this configuration differs from that of the replicas "
                     f"({others}) that share the state; give all the same, or stop the others first"
                 )
-            written = insert(connection, meta).values(
-                [{"key": key, "value": value} for key, value in wanted.items()]
-            )
-            connection.execute(
-                written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value})
-            )
-            if "bounds_us" in changed:
-                forget_histograms(connection)
             self._live_on(connection)
-            return "bounds_us" in changed
+            return keep_settings(connection, wanted)
 
     def renew(self, accounts: Iterable[AccountName]) -> Standing:
         """Live on, let there be a lease for each account, and see how things stand."""
@@ -231,9 +220,9 @@ class Leases:
         }
 
 
-def count_alive(connection: Connection) -> int:
+def count_alive(connection: Connection, now: ColumnElement[int] = _NOW) -> int:
     """Return how many replicas use the state, which is one that they can share."""
-    return connection.scalar(select(func.count()).select_from(replicas).where(_lives(_NOW))) or 0
+    return connection.scalar(select(func.count()).select_from(replicas).where(_lives(now))) or 0
 
 
 def _lives(now: ColumnElement[int] | int) -> ColumnElement[bool]:

@@ -18,6 +18,7 @@ from sqlalchemy.pool import QueuePool
 from exporter.errors import StateUnusableError
 from exporter.store import conninfo as conninfos
 from exporter.store import deadline, schema
+from exporter.store.engine import cause
 
 OLDEST = 13
 """The earliest major version that the statements are written for."""
@@ -43,7 +44,6 @@ _REFUSED_STATEMENTS = ("0A", "21", "22", "23", "40", "42", "44", "54")
 not of the server: postgresql.org/docs, appendix A."""
 _REFUSED_USER = "42501"  # insufficient_privilege, which ends once it is granted
 _NO_LONGER_PRIMARY = "25006"  # read_only_sql_transaction
-
 
 _MAY_CREATE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
 
@@ -92,7 +92,7 @@ class Postgresql:
             self._check_server(owner=owner)
         except SQLAlchemyError as error:
             self.close()
-            raise StateUnusableError(f"{self.name}: cannot open the state: {self.cause(error)}") from error
+            raise StateUnusableError(f"{self.name}: cannot open the state: {cause(error)}") from error
         except StateUnusableError:
             self.close()
             raise
@@ -121,16 +121,19 @@ class Postgresql:
             if _state(error.orig) != _REFUSED_USER:
                 raise
             raise StateUnusableError(
-                f"{self.name}: this user may not create or change tables ({self.cause(error)}); grant that, "
+                f"{self.name}: this user may not create or change tables ({cause(error)}); grant that, "
                 "or let another user run what `vivix-exporter schema` prints"
             ) from error
 
     def opened(self, *, owner: bool) -> None:
         if owner:
-            self.check_rights(empty=False)
+            self._check_user(empty=False)
 
     def check_rights(self, *, empty: bool) -> None:
         self._check_server(owner=True)
+        self._check_user(empty=empty)
+
+    def _check_user(self, *, empty: bool) -> None:
         with self.writing.begin() as connection:
             if not empty:
                 lacking = self._lacking(connection)
@@ -167,11 +170,6 @@ class Postgresql:
             unreachable = (psycopg.OperationalError, psycopg.InterfaceError)
             return isinstance(error, PoolTimeoutError) or isinstance(original, unreachable)
         return state == _REFUSED_USER or not state.startswith(_REFUSED_STATEMENTS)
-
-    def cause(self, error: SQLAlchemyError) -> str:
-        original = getattr(error, "orig", None)
-        said = str(original if original is not None else error)
-        return next(iter(said.splitlines()), "") or type(original).__name__
 
     def close(self) -> None:
         self.writing.dispose()

@@ -222,24 +222,24 @@ class Reading:
     def find_in_inbox(self, id: GenerationId) -> list[Generation]:
         """Return what the inbox holds of a generation, as its owners will enter it."""
         written = json.dumps(id)[1:-1]
-        found = self._connection.execute(select(inbox).where(inbox.c.body.contains(written, autoescape=True)))
-        letters = [
-            Letter(AccountName(row.account), row.at_us, row.token, Kind(row.kind), row.body)
-            for row in found
-            if row.kind in list(Kind)
-        ]
+        letters = self._letters(inbox.c.body.contains(written, autoescape=True))
         return [one for letter in letters for one in letter.generations() if one.id == id]
 
     def letters(self, account: AccountName, limit: int) -> list[Letter]:
-        """What waits in the inbox for the owner of an account, in the order of its arrival. What a later
-        version has put there waits for that one."""
+        """What waits in the inbox for the owner of an account, in the order of its arrival."""
+        return self._letters(inbox.c.account == account, limit)
+
+    def _letters(self, wanted: ColumnElement[bool], limit: int | None = None) -> list[Letter]:
+        """What a later version has put into the inbox waits for that one."""
         found = self._connection.execute(
             select(inbox)
-            .where(inbox.c.account == account, inbox.c.kind.in_([kind.value for kind in Kind]))
+            .where(wanted, inbox.c.kind.in_([kind.value for kind in Kind]))
             .order_by(inbox.c.at_us, inbox.c.token)
             .limit(limit)
         )
-        return [Letter(account, row.at_us, row.token, Kind(row.kind), row.body) for row in found]
+        return [
+            Letter(AccountName(row.account), row.at_us, row.token, Kind(row.kind), row.body) for row in found
+        ]
 
 
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)

@@ -109,10 +109,6 @@ class Sqlite:
         # The upper bytes of an extended result code tell the cases of a primary one apart.
         return code is not None and code & 0xFF in _OUTAGES
 
-    def cause(self, error: SQLAlchemyError) -> str:
-        original = getattr(error, "orig", None)
-        return str(original if original is not None else error).splitlines()[0]
-
     def close(self) -> None:
         self.writing.dispose()
         if self._lock is not None:

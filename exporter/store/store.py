@@ -287,7 +287,7 @@ class Store:
                 if job.settle is not None:
                     transaction.flush()
                 if self._holdings is not None and not job.accounts <= mine:
-                    results[place] = NotOwnerError("another replica may own the account by now")
+                    results[place] = NotOwnerError()
                 else:
                     results[place] = job.unit(transaction)
             transaction.flush()
