@@ -27,7 +27,7 @@ from exporter.vivix.client import Client, Endpoint, Reply
 CALLS_AT_ONCE = 20
 """Calls under way for one account; a hanging API must not pile up more."""
 ASSUMED_CALLS_PER_MINUTE = 240
-"""The smallest plan's, until the API has reported this one's."""
+"""The smallest plan's, where the API has never reported this one's."""
 
 
 class Poller:
@@ -77,6 +77,7 @@ class Poller:
         former, self._terms, self._client = self._client, terms, client
         if other_api:
             self.account_info = AccountInfo()
+            self._reservation.plan = None
             self._witnesses = Witnesses(self.follower.schedule)
         if other_api or key != self._key.value:
             self.backoff.new_key(self._clock.monotonic())
@@ -109,6 +110,7 @@ class Poller:
     async def load(self) -> None:
         """Count the calls that an earlier process may have made in the last minute. Raises StoreError."""
         await self._reservation.load(self.budget, self._terms.request_timeout_us)
+        self._apply_plan()
 
     async def run(self) -> None:
         """Call when something is due and may be asked, until drained."""
@@ -202,6 +204,8 @@ class Poller:
                 self._answered(witness, plan)
                 self.account_info.set_plan(plan.value, self._clock.monotonic())
                 self._apply_plan()
+                if plan.value.calls_per_minute is not None:
+                    await self._reservation.note_plan(plan.value.calls_per_minute)
             else:
                 models = await self._client.models()
                 self._answered(witness, models)
@@ -307,9 +311,6 @@ class Poller:
 
     def _apply_plan(self) -> None:
         plan = self.account_info.plan(self._clock.monotonic())
-        calls = self._terms.calls_per_minute or (plan.calls_per_minute if plan else None)
-        if calls is None and plan is not None:
-            return
-        calls = calls or ASSUMED_CALLS_PER_MINUTE
         reported = plan.calls_per_minute if plan else None
+        calls = self._terms.calls_per_minute or reported or self._reservation.plan or ASSUMED_CALLS_PER_MINUTE
         self.budget.set_plan(calls, self._terms.rate_limit_share, reported)

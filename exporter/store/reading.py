@@ -17,7 +17,6 @@ from exporter.store.schema import (
     inbox,
     observations,
     outbox,
-    reservations,
     totals,
 )
 from exporter.store.scope import EVERYTHING, Scope
@@ -150,18 +149,6 @@ class Reading:
         """Yield the label values that have a series of their own."""
         for row in self._connection.execute(select(admissions).where(admissions.c.account == account)):
             yield Label(row.label), row.value
-
-    def reserved_calls(self, account: AccountName, since_us: int) -> list[tuple[int, int]]:
-        """Return time and number of the calls reserved after `since_us`, and of the reservation before those,
-        which may have been spent later. In order of time."""
-        of_account = reservations.c.account == account
-        before = select(func.max(reservations.c.at_us)).where(of_account, reservations.c.at_us <= since_us)
-        found = self._connection.execute(
-            select(reservations)
-            .where(of_account, reservations.c.at_us >= func.coalesce(before.scalar_subquery(), since_us))
-            .order_by(reservations.c.at_us)
-        )
-        return [(row.at_us, row.calls) for row in found]
 
     def due_spans(self, limit: int, of: Scope = EVERYTHING) -> list[DueSpans]:
         """Generations whose spans wait to be exported and were not set aside, by end."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, false, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, false, insert, or_, select, update
 
 from exporter.domain import transition
 from exporter.domain.ledger import Additions, Ledger
@@ -21,10 +21,11 @@ from exporter.domain.values import (
     Transition,
 )
 from exporter.store import history, rows, upsert
+from exporter.store.calls import Calls
 from exporter.store.inbox import Inbox
 from exporter.store.outbox import Outbox, is_waiting
 from exporter.store.reading import Reading, in_phase, one_of
-from exporter.store.schema import generations, meta, metadata, observations, outbox, reservations
+from exporter.store.schema import generations, meta, metadata, observations, outbox
 from exporter.store.scope import EVERYTHING, Scope
 from exporter.store.totals import add
 
@@ -52,6 +53,7 @@ class Transaction(Reading):
         super().__init__(connection)
         self.outbox = Outbox(connection, keeps_output_urls=keeps_output_urls)
         self.inbox = Inbox(connection)
+        self.calls = Calls(connection)
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
@@ -239,28 +241,6 @@ class Transaction(Reading):
                     keys,
                 )
         return len(keys)
-
-    def reserve_calls(self, account: AccountName, calls: int, at_us: int, keep_us: int) -> None:
-        """Record that calls are about to be made, from `at_us` on. Forgets those before `keep_us`, except the
-        last."""
-        of_account = reservations.c.account == account
-        last = select(func.max(reservations.c.at_us)).where(of_account).scalar_subquery()
-        self._connection.execute(
-            delete(reservations).where(
-                of_account, reservations.c.at_us < keep_us, reservations.c.at_us < last
-            )
-        )
-        self._connection.execute(insert(reservations).values(account=account, at_us=at_us, calls=calls))
-
-    def return_calls(self, account: AccountName, calls: int) -> None:
-        """Record that this many calls of the account's last reservation will not be made."""
-        of_account = reservations.c.account == account
-        last = select(func.max(reservations.c.at_us)).where(of_account).scalar_subquery()
-        self._connection.execute(
-            update(reservations)
-            .where(of_account, reservations.c.at_us == last)
-            .values(calls=reservations.c.calls - calls)
-        )
 
     def prove_writable(self, at_us: int) -> None:
         """Write something, so that the commit proves that the state can be written."""

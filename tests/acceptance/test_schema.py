@@ -57,7 +57,7 @@ def test_an_exporter_that_may_not_create_tables_works_with_those_of_the_script(
         with closing(open_database(theirs, owner=True)) as database, database.begin() as connection:
             transaction = Transaction(connection, Ledger((), 5, 5), traced=True)
             transaction.discover(studio, Source.API, [NewGeneration(GenerationId("g"))], 1, listed=False)
-            transaction.reserve_calls(studio, 1, 1, 0)
+            transaction.calls.reserve(studio, 1, 1, 0)
             transaction.prove_writable(1)
             transaction.flush()
             assert transaction.prune(2, 10) == 0

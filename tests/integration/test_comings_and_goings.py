@@ -17,6 +17,7 @@ from support.states import rows, state_section
 
 STUDIO = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}", "ultimate", granted=10_000_000)
 DAY_US = 86_400 * MICROS
+BUDGET = "vivix_exporter_poll_budget_calls_per_minute"
 
 
 def simulated(clock: ScaledClock) -> SimulatedApi:
@@ -81,6 +82,23 @@ async def test_a_clean_stop_returns_the_calls_that_it_reserved_and_did_not_make(
     [(reserved,)] = rows(state_at, "SELECT sum(calls) FROM reservations")
     # One that was under way at the stop may not have arrived.
     assert api.requests <= reserved <= api.requests + 1
+
+
+async def test_a_next_process_calls_by_the_plan_that_is_known_before_it_is_reported_again(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
+    clock = ScaledClock(1.0, SystemClock().now_us())
+    budgets = []
+    async with serve(create_app(simulated(clock))) as address:
+        path = write_config(tmp_path, [account(address.url)], state=state_section(state_at))
+        async with exporter(path, clock) as running:
+            while not rows(state_at, "SELECT 1 FROM meta WHERE key = 'calls_per_minute of studio'"):
+                await asyncio.sleep(0.01)
+            budgets.append((await running.scrape()).sum(BUDGET))
+    async with exporter(path, clock) as running:
+        # The API is gone: nothing is reported.
+        budgets.append((await running.scrape()).sum(BUDGET))
+    assert budgets == [300, 300], "half the plan"
 
 
 async def test_models_keep_their_series_after_a_restart(tmp_path: Path, state_at: Path | Secret) -> None:

@@ -13,6 +13,7 @@ from exporter.domain.ledger import Ledger
 from exporter.domain.values import AccountName, DropReason, GenerationId, Observation, Phase, Status, Via
 from exporter.errors import StateUnusableError
 from exporter.store import Transaction, migrations, open_database
+from exporter.store.calls import Calls
 from exporter.store.reading import Filter, Reading
 
 DUMPS = Path(__file__).parents[2] / "testdata" / "state"
@@ -80,7 +81,7 @@ def test_every_generation_of_version_1_is_found_as_it_was(path: Path) -> None:
         listed = reading.listed(STUDIO)
         history = reading.history(STUDIO, GenerationId("ended-after-drop"))
         due = reading.due_spans(100)
-        reserved = reading.reserved_calls(STUDIO, 0)
+        reserved = Calls(connection).reserved(STUDIO, 0)
     assert {id: g.phase for id, g in found.items()} == expected
     assert (lab.id, lab.phase) == ("lab-completed", Phase.COMPLETED)
     failed = found[GenerationId("from-file-failed")].end
