@@ -24,6 +24,8 @@ class Limits:
     """Of a request line and its headers."""
     body_bytes: int = 16 << 20
     """Of a body as it is transmitted; what a handler reads is bounded more tightly."""
+    grace: int = 3
+    """Seconds for answers under way when the server stops."""
     pipelined: int = 32
     """Requests that wait for the answer to an earlier one of their connection."""
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import uvicorn
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.errors import ConfigError, ListenError
 from exporter.web.conditions import Conditions
@@ -18,8 +18,6 @@ from exporter.web.connections import Connections
 from exporter.web.limits import Limits, raise_file_limit, usual_limits
 from exporter.web.protocol import BoundedProtocol
 
-_GRACE = 3
-"""Seconds for answers under way when the server stops."""
 _BACKLOG = 256
 """Connections that wait to be accepted, and that are accepted in one go."""
 _RESERVED = ("/metrics", "/-/healthy", "/-/ready")
@@ -110,7 +108,7 @@ async def serve(app: ASGIApp, listeners: Sequence[socket.socket], limits: Limits
             lifespan="off",
             server_header=False,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=limits.grace,
         )
     )
     with _accept_errors_noted(conditions):
@@ -126,7 +124,8 @@ async def serve(app: ASGIApp, listeners: Sequence[socket.socket], limits: Limits
 
 
 class _Reserve:
-    """An application of which /metrics and the probes answer however busy the rest is."""
+    """An application of which /metrics and the probes answer however busy the rest is, and that says so where
+    the server stops before an answer is there."""
 
     def __init__(self, app: ASGIApp, connections: Connections, busy: int, conditions: Conditions) -> None:
         self._app = app
@@ -137,10 +136,26 @@ class _Reserve:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._connections.busy > self._busy and scope["path"] not in _RESERVED:
             self._conditions.full.note(requests=self._connections.busy)
-            busy = PlainTextResponse("Too many requests; try again.\n", 503, {"Retry-After": "1"})
-            await busy(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            await _later("Too many requests; try again.")(scope, receive, send)
+            return
+        began = False
+
+        async def note(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except asyncio.CancelledError:
+            if began:
+                raise
+            # uvicorn has waited for as long as it may; nothing says whether what was asked is done.
+            await _later("The exporter stops; try again.")(scope, receive, send)
+
+
+def _later(why: str) -> PlainTextResponse:
+    return PlainTextResponse(f"{why}\n", 503, {"Retry-After": "1"})
 
 
 @contextlib.contextmanager

@@ -402,6 +402,25 @@ async def test_stopping_does_not_wait_for_clients_that_have_not_finished(
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+async def test_what_is_still_worked_on_when_the_server_stops_is_answered_with_503_and_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, listener = Server(), listen("127.0.0.1:0")
+    server.address = listener.getsockname()
+    serving = asyncio.create_task(serve(server.app, [listener], Limits(grace=0)))
+    client = await server.connect(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+    await until(lambda: server.held == 1, "it is worked on")
+    serving.cancel()
+    head, body = await client.answer()
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"\r\nretry-after: 1\r\n" in head.lower()
+    assert body == b"The exporter stops; try again.\n"
+    client.writer.close()
+    with suppress(asyncio.CancelledError):
+        await serving
+    assert not [one for one in caplog.records if one.exc_info]
+
+
 async def test_connections_that_cannot_be_accepted_are_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = 0
     accept = socket.socket.accept
