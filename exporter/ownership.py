@@ -28,15 +28,16 @@ from exporter.store.scope import scope_of
 
 T = TypeVar("T")
 
-EVERY = 1.0
-"""Seconds between two renewals."""
+EVERY, SOON = 1.0, 0.3
+"""Seconds between two renewals, and where a lease that nobody alive holds was left for the next one."""
 OUT_OF_TURN = 3
 """Rounds after which a spare lease is taken by a replica that is not the next in turn."""
-UNCLAIMED, SPARE_FOR = 2, 6
+UNCLAIMED, SPARE_FOR = 3, 6
 """Rounds after which whoever sees a lease takes it, beyond the share too (the next in turn may have died as
 well): one whose holder has died or left, and a spare one."""
-LEAVE_WITHIN = 2.0
-"""Seconds that a stop waits for the leases to be given up."""
+DRAIN_WITHIN, LEAVE_WITHIN = 0.5, 2.0
+"""Seconds that a stop waits for what is under way, which the fence refuses later; and for the leases to be
+given up."""
 
 _LOOP = "ownership"
 _log = structlog.get_logger("exporter.ownership")
@@ -141,6 +142,7 @@ class Ownership:
         self._seeing_since = float("-inf")
         self._alive = 0
         self._unrenewed = 0
+        self._some_left = False
         self._free_for: Counter[AccountName] = Counter()
         self._giving: dict[AccountName, asyncio.Task[None]] = {}
         self._given: set[AccountName] = set()
@@ -157,11 +159,12 @@ class Ownership:
         await self._round(first=True)
 
     async def run(self) -> None:
-        """Go on until cancelled, then give up everything once nothing is under way for it."""
+        """Go on until cancelled, then give up everything once nothing is under way for it, or soon."""
         try:
             while True:
                 self._heartbeat.beat(_LOOP)
-                await self._clock.sleep(EVERY * self._random.uniform(0.8, 1.0))
+                pause = SOON if self._some_left else EVERY
+                await self._clock.sleep(pause * self._random.uniform(0.8, 1.0))
                 try:
                     await self._round()
                 except StoreError as error:
@@ -193,6 +196,7 @@ class Ownership:
         self._settle(standing.held_by(me), configured)
         self._store.scope = scope_of(me, standing.alive, configured, list(self._holdings.held))
         self._note_free(standing, configured)
+        self._some_left = False
         if sent_at - seen_at > LIFE:
             self._seeing_since = float("-inf") if first else sent_at
             self._following.resume()
@@ -205,6 +209,10 @@ class Ownership:
     async def _divide(self, standing: Standing, configured: Sequence[AccountName]) -> None:
         unwanted = {account for account, alive in self._unwanted.items() if alive == standing.alive}
         division = divide(self._leases.me, standing, configured, self._free_for, unwanted)
+        self._some_left = any(
+            self._free_for[account] and standing.leases[account].holder != SPARE
+            for account in set(configured) - set(division.take)
+        )
         await self._take(division.take, standing)
         if division.give_up is not None and not self._giving:
             self._given.add(division.give_up)
@@ -291,7 +299,7 @@ class Ownership:
         draining = [self._following.disown(account) for account in self._following.owned()]
         under_way = {task for task in draining if task is not None}
         if under_way:
-            await asyncio.wait(under_way)
+            await asyncio.wait(under_way, timeout=DRAIN_WITHIN)
         for account in list(self._holdings.held):
             self._holdings.remove(account)
         with suppress(StoreError, TimeoutError):

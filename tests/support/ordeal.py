@@ -163,10 +163,10 @@ class Scene:
 
         async def disturb() -> None:
             await at(ordeal.frozen[0])
-            with (await self.replicas.spare()).frozen():
+            with (await self._owner()).frozen():
                 await at(ordeal.frozen[1])
             await at(ordeal.cut_off[0])
-            with (await self.replicas.spare()).cut_off():
+            with (await self._owner()).cut_off():
                 await at(ordeal.cut_off[1])
 
         async def restart() -> None:
@@ -188,6 +188,16 @@ class Scene:
             async with asyncio.timeout(PATIENCE):
                 await self._all_ended()
         watching.cancel()
+
+    async def _owner(self) -> Replica:
+        """A healthy replica that owns something, besides another one."""
+        async with httpx.AsyncClient(timeout=2) as http:
+            while True:
+                one = await self.replicas.spare()
+                with suppress(httpx.HTTPError):
+                    if (await _scrape(http, one)).sum("vivix_exporter_accounts_owned") and one.healthy:
+                        return one
+                await asyncio.sleep(0.1)
 
     async def pages(self) -> list[Scrape]:
         """What each replica shows at present."""
