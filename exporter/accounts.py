@@ -62,7 +62,8 @@ class _Listed:
 
 
 class Accounts:
-    """`followed` holds those that are followed at present; others may read it, and see it change."""
+    """`followed` holds those that are followed at present; others may read it, and see it change. `patience`
+    is how many seconds files of ids may take to be read."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Accounts:
         self._store = store
         self._instruments = instruments
         self._build = builder
-        self._patience = patience
+        self.patience = patience
         self._tasks: dict[AccountName, _Tasks] = {}
         self._draining: dict[AccountName, asyncio.Task[None]] = {}
 
@@ -94,17 +95,20 @@ class Accounts:
         cannot be read."""
         one = await self._load_at_last(account, config)
         resumed = len(one.poller.follower.schedule)
-        await one.sources.apply()
+        await one.sources.apply(await one.sources.read())
         self._begin(one, loops)
         return resumed
 
     async def take_up(self, account: Account, config: Config, loops: asyncio.TaskGroup) -> int | None:
         """As `start`, for an account of a shared state: it may be lost, or the configuration be replaced,
-        meanwhile. Then nothing is followed, and the result is None."""
+        meanwhile. Then nothing is followed, and the result is None. Raises TimeoutError where files of ids
+        cannot be read within the patience."""
         one = await self._load(account, config)
         try:
             resumed = len(one.poller.follower.schedule)
-            await one.sources.apply()
+            async with asyncio.timeout(self.patience):
+                listing = await one.sources.read()
+            await one.sources.apply(listing)
             name = one.poller.account
             if self.configured.get(name) is account and self._store.owns(name):
                 self._begin(one, loops)
@@ -141,7 +145,7 @@ class Accounts:
         kept = [(self.followed[name], new) for name, new in self._owned(changes.kept)]
         async with AsyncExitStack() as listings:
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self.patience):
                     added = [await self._load(account, config) for account in coming]
                     called = [self._call(one, new, former, config) for one, new in kept]
                     listed = [_Listed(one, one.sources, await one.sources.read()) for one in added]
@@ -158,7 +162,7 @@ class Accounts:
                 raise ConfigError(f"the state cannot be written: {error}") from error
             except TimeoutError:
                 raise ConfigError(
-                    f"what it needs could not be read within {self._patience:g} s: files of ids that do not "
+                    f"what it needs could not be read within {self.patience:g} s: files of ids that do not "
                     "answer, or an account that has been removed and still waits for answers; try again"
                 ) from None
             # Nothing below fails or waits, so that nobody sees a part of it. What was lost to another replica

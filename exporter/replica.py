@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from exporter.accounts import PATIENCE, Accounts
+from exporter.accounts import Accounts
 from exporter.config import Config
 from exporter.domain.values import AccountName
 from exporter.errors import StoreError
@@ -74,13 +74,12 @@ class Replica:
         if account is None:
             return None
         try:
-            async with asyncio.timeout(PATIENCE):
-                resumed = await self._accounts.take_up(account, self._config(), self._loops)
+            resumed = await self._accounts.take_up(account, self._config(), self._loops)
         except (StoreError, TimeoutError) as error:
             # The next round tries again.
             if name not in self._failed:
                 self._failed.add(name)
-                said = str(error) or f"its files of ids could not be read within {PATIENCE:g} s"
+                said = str(error) or f"files of ids that cannot be read within {self._accounts.patience:g} s"
                 _log.warning("an owned account cannot be followed yet", account=name, error=said)
             return None
         if name in self._failed:

@@ -53,21 +53,14 @@ class Sources:
         """Return what is listed now."""
         return await self._listing(await self._files.read())
 
-    async def apply(self) -> None:
-        """Read what is listed now and let it be followed; returns once that is stored."""
-        await self._apply(await self.read())
-
     async def run(self) -> None:
         """Keep the follower in step with what has changed since the last reading, until cancelled."""
         async with aclosing(self._files.changes()) as changes:
             async for files in changes:
-                await self._apply(await self._listing(files))
+                await self.apply(await self._listing(files))
 
-    async def _listing(self, files: Files) -> Listing:
-        # Only once every file could be read does what none of them lists count as removed.
-        return Listing(await asyncio.to_thread(_merged, self._ids, files), self._files.whole)
-
-    async def _apply(self, listing: Listing) -> None:
+    async def apply(self, listing: Listing) -> None:
+        """Let what is listed be followed; returns once that is stored, or the account is another's."""
         while True:
             try:
                 await self._poller.follower.list(listing.wanted, whole=listing.whole)
@@ -79,6 +72,10 @@ class Sources:
             else:
                 self._poller.wake()
                 return
+
+    async def _listing(self, files: Files) -> Listing:
+        # Only once every file could be read does what none of them lists count as removed.
+        return Listing(await asyncio.to_thread(_merged, self._ids, files), self._files.whole)
 
 
 def _merged(ids: Sequence[GenerationId], files: Files) -> dict[GenerationId, Listed]:
