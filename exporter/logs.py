@@ -14,7 +14,7 @@ FORMATS = ("logfmt", "json")
 
 _FIRST = ("ts", "level", "msg", "account", "id", "trace_id")
 _LEVEL_NAMES = {"warning": "warn", "critical": "error", "fatal": "error", "exception": "error"}
-_CHATTY = ("httpx", "httpcore", "asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3")
+_CHATTY = ("asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3")
 """Loggers with a line for each API call or each change to a file, some with ids of generations."""
 
 Event = MutableMapping[str, Any]

@@ -3,7 +3,9 @@
 Pure: no I/O and no clock. A poll and a webhook go through the same function.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
+from typing import Any
 
 from exporter.domain.values import (
     MAX_DURATION_US,
@@ -21,6 +23,9 @@ from exporter.domain.values import (
     Transition,
     Via,
 )
+
+_OF_POLLS = {"polls", "observed_us", "pending_us"}
+_material = attrgetter(*(one.name for one in fields(Generation) if one.compare and one.name not in _OF_POLLS))
 
 
 def discover(generation: Generation) -> Transition:
@@ -42,7 +47,7 @@ def observe(generation: Generation, observation: Observation) -> Transition:
     stale = observation.asked_at < generation.asked_at
     if stale or not generation.followed:
         return Transition(generation)
-    return _in_flight(_observed(generation, observation), observation)
+    return _in_flight(generation, observation)
 
 
 def drop(generation: Generation, reason: DropReason, at_us: int) -> Transition:
@@ -62,7 +67,7 @@ def reopen(generation: Generation, at_us: int) -> Transition:
 
 def is_material(before: Generation, after: Generation) -> bool:
     """Return whether `after` differs in more than that another poll was made, and so is worth a write."""
-    return _without_polls(before) != _without_polls(after)
+    return bool(_material(before) != _material(after))
 
 
 def with_polls_of(generation: Generation, other: Generation) -> Generation:
@@ -70,22 +75,26 @@ def with_polls_of(generation: Generation, other: Generation) -> Generation:
 
     Polls that changed nothing are not written, so memory knows more of them than the store.
     """
+    pending_us = _latest(generation.pending_us, other.pending_us)
+    asked_at = max(generation.asked_at, other.asked_at)
+    if (
+        generation.polls >= other.polls
+        and generation.pending_us == pending_us
+        and generation.asked_at == asked_at
+    ):
+        return generation
     later = other if other.polls > generation.polls else generation
     return replace(
         generation,
         polls=later.polls,
         observed_us=later.observed_us,
-        pending_us=_latest(generation.pending_us, other.pending_us),
-        asked_at=max(generation.asked_at, other.asked_at),
+        pending_us=pending_us,
+        asked_at=asked_at,
     )
 
 
-def _without_polls(generation: Generation) -> Generation:
-    return replace(generation, polls=0, observed_us=None, pending_us=None)
-
-
-def _observed(generation: Generation, observation: Observation) -> Generation:
-    """Apply what observations of every status have in common."""
+def _observed(generation: Generation, observation: Observation, **more: Any) -> Generation:
+    """Apply what observations of every status have in common, and `more`."""
     return replace(
         generation,
         model=observation.model or generation.model,
@@ -93,6 +102,7 @@ def _observed(generation: Generation, observation: Observation) -> Generation:
         observed_us=observation.at_us,
         polls=generation.polls + (observation.via is Via.POLL),
         asked_at=max(generation.asked_at, observation.asked_at),
+        **more,
     )
 
 
@@ -100,8 +110,9 @@ def _in_flight(generation: Generation, observation: Observation) -> Transition:
     # An undocumented status is in flight, and never an end: what the API reported before it still holds.
     status = observation.status or generation.status or Status.PENDING
     estimate = observation.credits_estimate_micro
-    generation = replace(
+    generation = _observed(
         generation,
+        observation,
         status=status,
         credits_estimate_micro=generation.credits_estimate_micro if estimate is None else estimate,
     )

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
-import httpx
-from httpx_aiohttp import AiohttpTransport
+import aiohttp
 
 from exporter.clock import Clock
 from exporter.simulator.models import BY_SLUG, MODELS, Category
@@ -18,6 +17,8 @@ MIXED: Mapping[str, float] = {
 }
 """Weights of the models: mostly images."""
 
+PATIENCE = 5.0
+"""Real seconds for a call."""
 SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 60.0
 
 
@@ -56,7 +57,7 @@ class Workload:
 
     async def run(self, on_submitted: OnSubmitted) -> None:
         """Submit until cancelled."""
-        async with httpx.AsyncClient(transport=AiohttpTransport()) as client:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as client:
             due_s, backoff_s = self._clock.monotonic(), SHORTEST_BACKOFF_S
             request = self._next_request()
             while True:
@@ -80,17 +81,19 @@ class Workload:
             "number_results": min(results, BY_SLUG[slug].most_results),
         }
 
-    async def _submit(self, client: httpx.AsyncClient, body: dict[str, object]) -> tuple[str | None, float]:
+    async def _submit(
+        self, client: aiohttp.ClientSession, body: dict[str, object]
+    ) -> tuple[str | None, float]:
         """Submit once. Returns the id, or None and the seconds of Retry-After."""
+        headers = {"Authorization": f"Bearer {self._key()}"}
         try:
-            answer = await client.post(
-                self._url, json=body, headers={"Authorization": f"Bearer {self._key()}"}
-            )
-        except httpx.HTTPError:
+            async with client.post(self._url, json=body, headers=headers) as answer:
+                accepted = await answer.json() if answer.status == 201 else {}
+        except (aiohttp.ClientError, TimeoutError):
             self.answers[0] += 1
             return None, 0.0
-        self.answers[answer.status_code] += 1
-        if answer.status_code == 201:
-            return str(answer.json()["generation_id"]), 0.0
+        self.answers[answer.status] += 1
+        if accepted:
+            return str(accepted["generation_id"]), 0.0
         retry_after = answer.headers.get("Retry-After", "")
         return None, float(retry_after) if retry_after.isdecimal() else 0.0

@@ -3,18 +3,15 @@
 import asyncio
 import email.utils
 import re
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from exporter.clock import MICROS, Clock
 from exporter.domain.values import AccountName, GenerationId, Observation
@@ -46,6 +43,7 @@ PROVIDER_DOWN_RETRY = 60.0
 API_PATH = "/api/v1"
 """Where the API lies below the base URL."""
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,49}")
 _LOCKED_OUT = frozenset({"UNAUTHORIZED", "KEY_INVALID", "KEY_REVOKED", "TIER_LOCKED"})
 
@@ -104,24 +102,12 @@ class Client:
             proxy = find_proxy(self._base_url)
         except ProxyError as error:
             self._unusable_proxy = error
-        self._http = httpx.AsyncClient(
-            # An empty context in place of one that the session never uses: with certificates it takes tens of
-            # milliseconds and half a megabyte for each client.
-            transport=AiohttpTransport(
-                client=lambda: open_session(proxy),
-                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                trust_env=False,
-            ),
-            trust_env=False,
-            headers={
-                "User-Agent": f"vivix-exporter/{version}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            timeout=None,
-            follow_redirects=False,
-        )
+        self._headers = {
+            "User-Agent": f"vivix-exporter/{version}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        self._http = open_session(proxy)
 
     def use_key(self, key: str) -> None:
         """Authenticate with `key` from the next call on."""
@@ -148,7 +134,7 @@ class Client:
         """Make no further call, and close the connections once those under way have ended."""
         self._retired = True
         if not self._under_way:
-            await self._http.aclose()
+            await self._http.close()
 
     async def _get(self, endpoint: Endpoint, path: str, parse: Callable[[Json], T]) -> Reply[T]:
         started = self._clock.monotonic()
@@ -156,8 +142,8 @@ class Client:
         self._under_way += 1
         try:
             response, body = await self._fetch(path)
-            code = str(response.status_code)
-            if response.status_code != HTTPStatus.OK:
+            code = str(response.status)
+            if response.status != HTTPStatus.OK:
                 raise self._refusal(response, body)
             try:
                 value = parse(parse_json(body))
@@ -166,7 +152,7 @@ class Client:
                     ApiErrorKind.UNEXPLAINED,
                     "bad_payload",
                     str(error),
-                    response.status_code,
+                    response.status,
                     request_id=_request_id(response),
                 ) from error
             except PayloadError as error:
@@ -180,32 +166,33 @@ class Client:
             self._meter.api_request(self._account, endpoint, code, self._clock.monotonic() - started)
             self._under_way -= 1
             if self._retired and not self._under_way:
-                await self._http.aclose()
+                await self._http.close()
         return Reply(
             value,
             _whole(response.headers.get("X-RateLimit-Remaining")),
             _number(response.headers.get("X-Credits-Balance")),
         )
 
-    async def _fetch(self, path: str) -> tuple[httpx.Response, bytes]:
+    async def _fetch(self, path: str) -> tuple[aiohttp.ClientResponse, bytes]:
         if self._unusable_proxy is not None:
             raise ApiError(ApiErrorKind.UNREACHABLE, "connect", str(self._unusable_proxy))
         try:
             async with (
                 asyncio.timeout(self._clock.to_real(self._timeout)),
-                self._http.stream(
-                    "GET", self._base_url + path, headers={"Authorization": f"Bearer {self._key}"}
+                self._http.get(
+                    # What an id holds is quoted by now, and must not be read as if it were not.
+                    URL(self._base_url + path, encoded=True),
+                    headers=self._headers | {"Authorization": f"Bearer {self._key}"},
+                    allow_redirects=False,
                 ) as response,
             ):
                 body = bytearray()
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > MAX_BODY:
                         raise _unavailable("too_large", "the body is over 1 MiB", response)
                 return response, bytes(body)
         except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
             aiohttp.ClientError,
             TimeoutError,
             OSError,
@@ -213,7 +200,7 @@ class Client:
         ) as error:
             raise translate(error, self._host) from error
 
-    def _refusal(self, response: httpx.Response, body: bytes) -> ApiError:
+    def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ApiError:
         """Return what an answer other than 200 means, by status and `error`, never by the message."""
         try:
             payload = parse_json(body)
@@ -221,7 +208,7 @@ class Client:
             payload = {}
         named = payload.get("error")
         code = named if isinstance(named, str) and _CODE.fullmatch(named) else None
-        status = response.status_code
+        status = response.status
         retry_after = self._retry_after(response.headers.get("Retry-After"))
         if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and code in _LOCKED_OUT):
             kind = ApiErrorKind.LOCKED_OUT
@@ -233,14 +220,14 @@ class Client:
             kind = ApiErrorKind.NOT_FOUND
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
             kind = ApiErrorKind.RATE_LIMITED
-        elif response.is_client_error:
+        elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             # One without an error of the API may come from something in between.
             kind = ApiErrorKind.REFUSED if isinstance(named, str) else ApiErrorKind.UNEXPLAINED
         else:
             kind = ApiErrorKind.UNAVAILABLE
             if code == "PROVIDER_DOWN" and retry_after is None:
                 retry_after = PROVIDER_DOWN_RETRY
-        redirect = "redirect" if response.is_redirect else f"http_{status}"
+        redirect = "redirect" if _is_redirect(response) else f"http_{status}"
         return ApiError(
             kind=kind,
             label=code or redirect,
@@ -250,11 +237,11 @@ class Client:
             request_id=_request_id(response),
         )
 
-    def _explained(self, response: httpx.Response, message: str | None) -> str:
+    def _explained(self, response: aiohttp.ClientResponse, message: str | None) -> str:
         """Return the message of an answer other than 200, without the key if the answer repeats it."""
-        status = response.status_code
+        status = response.status
         text = message or f"HTTP status {status} from {self._host}"
-        if response.is_redirect:
+        if _is_redirect(response):
             return f"{text}, a redirect, which is not followed: base_url should be where that leads"
         if self._key:
             text = text.replace(self._key, "[key]")
@@ -276,13 +263,17 @@ class Client:
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-def _unavailable(label: str, message: str, response: httpx.Response) -> ApiError:
+def _unavailable(label: str, message: str, response: aiohttp.ClientResponse) -> ApiError:
     return ApiError(
-        ApiErrorKind.UNAVAILABLE, label, message, response.status_code, request_id=_request_id(response)
+        ApiErrorKind.UNAVAILABLE, label, message, response.status, request_id=_request_id(response)
     )
 
 
-def _request_id(response: httpx.Response) -> str | None:
+def _is_redirect(response: aiohttp.ClientResponse) -> bool:
+    return response.status in _REDIRECTS and "Location" in response.headers
+
+
+def _request_id(response: aiohttp.ClientResponse) -> str | None:
     return parse_message(response.headers.get("X-Request-Id"))
 
 

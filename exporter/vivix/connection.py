@@ -4,8 +4,8 @@ import os
 import socket
 
 import aiohttp
-import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http_exceptions import ContentEncodingError
 
 from exporter.errors import ApiError, ApiErrorKind
 from exporter.threads import on_thread
@@ -70,33 +70,31 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 def translate(error: Exception, host: str = "the API") -> ApiError:
-    """Return an exception of the transport, in a call to `host`, as one of ours. Its type is vague, so its
-    cause goes first."""
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    """Return an exception of the transport, in a call to `host`, as one of ours."""
     kind, label = ApiErrorKind.UNAVAILABLE, "bad_response"
-    match cause:
+    match error:
         case aiohttp.ClientConnectorCertificateError():
             kind, label = ApiErrorKind.UNREACHABLE, "tls"
-            message = f"the certificate of {host} is not accepted{_certificate_reason(cause)}"
+            message = f"the certificate of {host} is not accepted{_certificate_reason(error)}"
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             kind, label = ApiErrorKind.UNREACHABLE, "tls"
-            message = f"the TLS handshake with {host} failed{_tls_reason(cause)}"
-        case TimeoutError() | httpx.TimeoutException():
+            message = f"the TLS handshake with {host} failed{_tls_reason(error)}"
+        case TimeoutError():
             label, message = "timeout", f"{host} did not answer in time"
         case aiohttp.ClientConnectorDNSError():
             kind, label = ApiErrorKind.UNREACHABLE, "connect"
-            message = f"the name of {host} cannot be resolved{_os_reason(cause)}"
+            message = f"the name of {host} cannot be resolved{_os_reason(error)}"
         case aiohttp.ClientHttpProxyError() | _ProxyRefusalError():
             kind, label = ApiErrorKind.UNREACHABLE, "connect"
-            message = f"the proxy refuses to connect to {host}{_colon(getattr(cause, 'message', ''))}"
+            message = f"the proxy refuses to connect to {host}{_colon(getattr(error, 'message', ''))}"
         case aiohttp.ClientProxyConnectionError():
             kind, label = ApiErrorKind.UNREACHABLE, "connect"
-            message = f"cannot connect to the proxy for {host}{_os_reason(cause)}"
+            message = f"cannot connect to the proxy for {host}{_os_reason(error)}"
         case aiohttp.ClientConnectorError():
             kind, label = ApiErrorKind.UNREACHABLE, "connect"
-            message = f"cannot connect to {host}{_os_reason(cause)}"
-        case httpx.ConnectError():
-            kind, label, message = ApiErrorKind.UNREACHABLE, "connect", f"cannot connect to {host}"
+            message = f"cannot connect to {host}{_os_reason(error)}"
+        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
+            message = f"the answer of {host} is not valid HTTP"
         case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
             label, message = "disconnected", f"the connection to {host} broke off"
         case _:

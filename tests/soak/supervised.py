@@ -17,8 +17,8 @@ from exporter.clock import Clock
 
 SAMPLE_EVERY = 60.0
 """Simulated seconds between two readings of memory and processor time."""
-PATIENCE = 15.0
-"""Seconds that a process may take to end when it is asked to."""
+PATIENCE = 60.0
+"""Seconds that a process may take to end when it is asked to, on the slowest machine."""
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _MESSAGE = re.compile(r'\bmsg=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 ENDED = "generation ended"
@@ -129,7 +129,8 @@ class Supervised:
             async with asyncio.timeout(PATIENCE):
                 return await process.wait()
         except TimeoutError:
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
             return None
 
     def signal(self, which: Signals) -> None:

@@ -1,0 +1,157 @@
+"""The CPU of one poll, with everything on, beside bare loops of two clients on one server; all in one run.
+
+The server is a process of its own, so that only the client's work is counted. What is asked of a poll is the
+ratio: machines differ.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import aiohttp
+import httpx
+
+from bench.bench_replicas import Vendor
+from bench.table import Row, report
+from exporter.app import App
+from exporter.clock import SystemClock
+from exporter.config import load_config
+from exporter.domain.values import AccountName, GenerationId
+from exporter.store import open_database
+from exporter.web.server import listen
+from support.running import write_config
+
+CALLS, AT_ONCE = 4_000, 20
+FLIGHT = 500
+"""Generations in flight, each polled again and again."""
+ROUNDS = 3
+
+
+class Rendering(Vendor):
+    """An API of which no generation ever ends."""
+
+    def _answer(self, path: str) -> dict[str, object]:
+        if path in ("credits", "models"):
+            return dict(super()._answer(path))
+        return {
+            "generation_id": path.rpartition("/")[2],
+            "status": "processing",
+            "model": "m",
+            "created_at": "2026-01-01T00:00:00Z",
+            "elapsed_ms": 1_000,
+            "credits_estimate": 3,
+        }
+
+
+def serve(told: Connection) -> None:
+    """Run the server until the process is ended; tell its port."""
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Rendering, "127.0.0.1", 0)
+        told.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+async def in_parallel(call: Callable[[str], Awaitable[object]]) -> float:
+    """Seconds of CPU for each of CALLS calls, AT_ONCE at a time."""
+    ids = iter(f"generation-{number}" for number in range(CALLS))
+
+    async def one_after_another() -> None:
+        for id in ids:
+            await call(f"/api/v1/generations/{id}")
+
+    before = time.process_time()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(one_after_another())
+    return (time.process_time() - before) / CALLS
+
+
+async def bare_aiohttp(url: str) -> float:
+    """What a loop of one's own costs with aiohttp."""
+    async with aiohttp.ClientSession() as session:
+
+        async def call(path: str) -> object:
+            async with session.get(url + path, headers={"Authorization": "Bearer k"}) as answer:
+                return json.loads(await answer.read())
+
+        return await in_parallel(call)
+
+
+async def bare_httpx(url: str) -> float:
+    """What it costs with httpx."""
+    async with httpx.AsyncClient() as client:
+
+        async def call(path: str) -> object:
+            return (await client.get(url + path, headers={"Authorization": "Bearer k"})).json()
+
+        return await in_parallel(call)
+
+
+async def everything(url: str, folder: Path) -> float:
+    """What a poll of the exporter costs: schedule, budget, call, parsing, state, metrics."""
+    account = {"name": "studio", "base_url": url, "api_key": "vvx_live_k", "rate_limit_share": 1.0}
+    polling = {"min_interval": "100ms", "target_lag": "100ms", "max_interval": "1s"}
+    path = write_config(folder, [account | {"calls_per_minute": 1_000_000}], polling=polling)
+    config = load_config(path)
+    app = App(config, open_database(config.state_at, owner=True), SystemClock())
+    listener, stop = listen("127.0.0.1:0"), asyncio.Event()
+    running = asyncio.create_task(app.run([listener], stop))
+    await app.ready.wait()
+    ids = [GenerationId(f"generation-{number}") for number in range(FLIGHT)]
+    await app.register(AccountName("studio"), ids)
+    metrics = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"
+
+    async def polls() -> float:
+        async with aiohttp.ClientSession() as session, session.get(metrics) as answer:
+            page = await answer.text()
+        name = 'vivix_api_requests_total{account="studio",code="200",endpoint="generation"} '
+        return next((float(line[len(name) :]) for line in page.splitlines() if line.startswith(name)), 0.0)
+
+    while await polls() < 2 * FLIGHT:
+        await asyncio.sleep(0.2)
+    before, calls = time.process_time(), await polls()
+    while (now := await polls()) < calls + CALLS:
+        await asyncio.sleep(1)
+    cost = (time.process_time() - before) / (now - calls)
+    stop.set()
+    await running
+    return cost
+
+
+def main() -> None:
+    """Measure in turns, and take the least of each: what else the machine does only adds."""
+    told, telling = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(telling,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{told.recv()}"
+    costs: dict[str, list[float]] = {"aiohttp": [], "httpx": [], "everything": []}
+    for _ in range(ROUNDS):
+        costs["aiohttp"].append(asyncio.run(bare_aiohttp(url)))
+        costs["httpx"].append(asyncio.run(bare_httpx(url)))
+        with tempfile.TemporaryDirectory() as folder:
+            costs["everything"].append(asyncio.run(everything(url, Path(folder))))
+    server.terminate()
+    least = {name: min(every) for name, every in costs.items()}
+    poll = least["everything"]
+    report(
+        "polls",
+        [
+            Row("a call in a bare loop of aiohttp", least["aiohttp"] * 1e3, "ms of CPU"),
+            Row("a call in a bare loop of httpx", least["httpx"] * 1e3, "ms of CPU"),
+            Row("a poll with everything on", poll * 1e3, "ms of CPU", at_most=0.4),
+            Row("the same, against aiohttp", poll / least["aiohttp"], "times", at_most=2.5),
+            Row("the same, against httpx", poll / least["httpx"], "times", at_most=0.25),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
