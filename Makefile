@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PHOENIX ?= .phoenix/bin/phoenix
 GRAFANA_TOOLS := tests/dashboards/grafana/node_modules/.installed
+KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -21,7 +22,7 @@ run: $(VENV)/.package
 ## test: lint, then every test, with the servers they need installed from Debian's packages
 test: $(VENV)/.package $(VENV)/.dev lint
 	@tests/install-servers
-	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS)
+	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS)
 	$(BIN)/pytest -n 2 --dist worksteal
 
 ## lint: what ruff and mypy say
@@ -92,9 +93,9 @@ $(VENV)/.package: $(VENV)/.dependencies $(SOURCES)
 	@rm -rf build *.egg-info
 	@touch $@
 
-# Grafana's types, registries and panels, which the dashboards are checked against. Their tools need a newer Node
-# than Debian has; it comes with the environment.
-$(GRAFANA_TOOLS): tests/dashboards/grafana/package-lock.json $(VENV)/.dev
+# Grafana's types, registries and panels, which the dashboards are checked against, helm and the Prometheus operator's
+# types, for the chart. These tools need a newer Node than Debian has; it comes with the environment.
+$(GRAFANA_TOOLS) $(KUBERNETES_TOOLS): %/node_modules/.installed: %/package-lock.json $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" npm ci --prefix $(dir $<) --loglevel error
 	@touch $@
 
