@@ -23,6 +23,7 @@ from exporter.heartbeat import Heartbeat
 from exporter.intake import Intake
 from exporter.metrics.collector import Collector
 from exporter.metrics.exemplars import Exemplars
+from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import Instruments
 from exporter.ownership import Ownership
 from exporter.reloads import Refused, Reloads
@@ -223,7 +224,8 @@ class App:
 
     def _build_pages(self, *, lifecycle: bool) -> Pages:
         instruments, accounts = self._instruments, self._accounts.followed
-        collector = Collector(instruments.registry, self._ledger, accounts, self._exemplars, self._clock)
+        collector = Collector(self._ledger, accounts, self._exemplars, self._clock)
+        exposition = Exposition(collector, instruments, self._ledger.bounds_us)
         api = Api(
             self._intake,
             self._store,
@@ -233,7 +235,7 @@ class App:
         )
         webhooks = Webhooks(self._intake, self._clock, instruments, self.ready.is_set)
         return Pages(
-            collector.collect,
+            exposition.page,
             self.ready.is_set,
             self._heartbeat,
             VERSION,

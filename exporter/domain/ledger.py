@@ -58,6 +58,10 @@ class Series:
     labels: tuple[str, ...]
 
 
+Totals = Mapping[Series, Mapping[str, int]]
+"""The cells of each series of an account."""
+
+
 @dataclass(slots=True)
 class Additions:
     """What a group of facts adds, none of which is negative: an amount for each series and cell, the label
@@ -83,7 +87,8 @@ class Ledger:
         self.max_models = max_models
         self.overflow: Counter[tuple[AccountName, Label]] = Counter()
         self._limits = {Label.MODEL: LabelLimit(max_models), Label.REASON: LabelLimit(max_reasons)}
-        self._totals: defaultdict[AccountName, dict[Series, dict[str, int]]] = defaultdict(dict)
+        self._totals: defaultdict[AccountName, dict[Series, Mapping[str, int]]] = defaultdict(dict)
+        self._copies: dict[AccountName, Totals] = {}
 
     def load(
         self,
@@ -95,8 +100,11 @@ class Ledger:
         less than was known."""
         known = dict(self._totals[account])
         self._totals.pop(account, None)
+        self._copies.pop(account, None)
+        loading: defaultdict[Series, dict[str, int]] = defaultdict(dict)
         for series, cell, amount in cells:
-            self._totals[account].setdefault(series, {})[cell] = amount
+            loading[series][cell] = amount
+        self._totals[account].update(loading)
         admitted = list(admissions)
         for label, limit in self._limits.items():
             limit.load(account, (value for of, value in admitted if of is label))
@@ -116,10 +124,13 @@ class Ledger:
         by it, and are exact no longer."""
         full = []
         for (series, cell), amount in additions.amounts.items():
-            cells = self._totals[series.account].setdefault(series, {})
+            self._copies.pop(series.account, None)
+            cells = self._totals[series.account].get(series, {})
             before = cells.get(cell, 0)
-            cells[cell] = min(LARGEST, before + amount)
-            if before < LARGEST == cells[cell]:
+            after = min(LARGEST, before + amount)
+            # Replaced, not changed: whoever was given them may read them on another thread.
+            self._totals[series.account][series] = {**cells, cell: after}
+            if before < LARGEST == after:
                 full.append(series)
         for (account, label), values in additions.admitted.items():
             self._limits[label].admit(account, values)
@@ -137,6 +148,14 @@ class Ledger:
     def shown_model(self, account: AccountName, model: str) -> str:
         """Return the value of the label `model` for `model`: itself, or `other`."""
         return self._limits[Label.MODEL].look_up(account, model)
+
+    def totals(self, account: AccountName) -> Totals:
+        """Return the committed totals of an account as they are now: the same object, and in it the same
+        cells, as long as nothing is added to them."""
+        copy = self._copies.get(account)
+        if copy is None:
+            copy = self._copies[account] = dict(self._totals.get(account, {}))
+        return copy
 
     def series(self, account: AccountName, family: Family) -> Iterator[tuple[Series, Mapping[str, int]]]:
         """Yield the committed totals of one family."""

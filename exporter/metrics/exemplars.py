@@ -3,12 +3,18 @@
 Only of traces that the collector has, so that no exemplar leads to a trace that does not exist.
 """
 
+from collections import defaultdict
+from collections.abc import Mapping
+
 from prometheus_client.samples import Exemplar
 
 from exporter.clock import MICROS
 from exporter.domain.ledger import SUM, Additions, Family, Ledger, Series
 from exporter.domain.traceid import trace_id
-from exporter.domain.values import UNKNOWN, Ended, Generation
+from exporter.domain.values import UNKNOWN, AccountName, Ended, Generation
+
+OfCells = Mapping[str, Exemplar]
+"""The exemplars of one series."""
 
 
 class Exemplars:
@@ -16,7 +22,8 @@ class Exemplars:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._latest: dict[tuple[Series, str], Exemplar] = {}
+        self._latest: defaultdict[AccountName, dict[Series, OfCells]] = defaultdict(dict)
+        self._copies: dict[AccountName, Mapping[Series, OfCells]] = {}
 
     def arrived(self, generation: Generation) -> None:
         """Record that the collector has the trace of this generation."""
@@ -33,15 +40,21 @@ class Exemplars:
             elif series.family is Family.DURATION and cell != SUM and end.duration_us is not None:
                 self._keep(series, cell, Exemplar(labels, end.duration_us / MICROS, end.recorded_us / MICROS))
 
-    def of(self, series: Series, cell: str) -> Exemplar | None:
-        """Return the exemplar of a cell, where there is one."""
-        return self._latest.get((series, cell))
+    def of(self, account: AccountName) -> Mapping[Series, OfCells]:
+        """Return the exemplars of an account as they are now: the same object, and in it the same ones of
+        each series, as long as none arrives."""
+        copy = self._copies.get(account)
+        if copy is None:
+            copy = self._copies[account] = dict(self._latest.get(account, {}))
+        return copy
 
     def _keep(self, series: Series, cell: str, exemplar: Exemplar) -> None:
-        before = self._latest.get((series, cell))
+        cells = self._latest[series.account].get(series, {})
+        before = cells.get(cell)
         # Prometheus rejects one that is older than the last it scraped.
         if before is None or _at(exemplar) >= _at(before):
-            self._latest[series, cell] = exemplar
+            self._latest[series.account][series] = {**cells, cell: exemplar}
+            self._copies.pop(series.account, None)
 
 
 def _at(exemplar: Exemplar) -> float:

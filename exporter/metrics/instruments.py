@@ -32,6 +32,7 @@ class Instruments:
     def __init__(self, version: str, python_version: str) -> None:
         self.registry = registry = CollectorRegistry()
         self._of_accounts: list[Counter | Histogram] = []
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
         self._errors = LabelLimit(MAX_ERRORS)
         self._codes = LabelLimit(MAX_CODES)
         ProcessCollector(registry=registry)
@@ -185,11 +186,11 @@ class Instruments:
 
     def watch_owned_accounts(self, count: Callable[[], float]) -> None:
         """Ask `count` for the accounts that are followed, at each scrape."""
-        self._accounts_owned.set_function(count)
+        self._watched.append((self._accounts_owned, count))
 
     def watch_replicas(self, count: Callable[[], float]) -> None:
         """Ask `count` for the replicas that are alive, at each scrape."""
-        self._replicas.set_function(count)
+        self._watched.append((self._replicas, count))
 
     def taken_over(self) -> None:
         self._takeovers.inc()
@@ -202,7 +203,13 @@ class Instruments:
 
     def watch_pending_spans(self, count: Callable[[], float]) -> None:
         """Read the number of pending spans from `count` at each scrape."""
-        self._spans_pending.set_function(count)
+        self._watched.append((self._spans_pending, count))
+
+    def read_watched(self) -> None:
+        """Read what is watched, on the event loop, where it changes; then `registry` can be collected on any
+        thread."""
+        for gauge, count in self._watched:
+            gauge.set(count())
 
     def store_write(self, seconds: float) -> None:
         self._store_seconds.observe(seconds)

@@ -8,7 +8,7 @@ are seconds of the monotonic clock.
 from dataclasses import dataclass, replace
 
 from exporter.clock import MICROS
-from exporter.domain.values import End, Generation, Observation
+from exporter.domain.values import End, Generation, Observation, Status
 
 
 @dataclass(slots=True)
@@ -28,6 +28,8 @@ class Followed:
     misses: int = 0
     """Polls in a row without a usable answer."""
     missing_since: float | None = None
+    counted_as: tuple[str, Status] | None = None
+    """Model and status with which `polling.in_flight` counts it."""
 
     def age(self, now: float) -> float:
         """Return the seconds since its creation, or since its registration where only that is known."""

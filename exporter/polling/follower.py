@@ -4,7 +4,7 @@ Polls and webhooks both end here as observations. Memory is changed after the co
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -27,6 +27,7 @@ from exporter.domain.values import (
 from exporter.polling.cadence import Cadence
 from exporter.polling.detection import Detection, DetectionMeter
 from exporter.polling.followed import Followed, begin, resume
+from exporter.polling.in_flight import InFlight
 from exporter.polling.relisting import Listed, Relisted, Relisting, relisting
 from exporter.polling.schedule import Schedule
 from exporter.polling.webhook_trust import WebhookTrust
@@ -71,6 +72,7 @@ class Follower:
         self._detection = Detection(account, cadence, webhook_trust, meter)
         self._net_ages: dict[str | None, float] = {}
         self._followed: dict[GenerationId, Followed] = {}
+        self.in_flight = InFlight()
         self._listed: set[GenerationId] = set()
         self.listing = asyncio.Lock()
         """Held by whoever changes what is listed, from the question until memory follows the store."""
@@ -78,9 +80,9 @@ class Follower:
         self._strange: set[str] = set()
 
     @property
-    def generations(self) -> Iterable[Generation]:
-        """Every generation that is followed."""
-        return (followed.generation for followed in self._followed.values())
+    def unseen(self) -> int:
+        """How many generations the API has not answered for yet."""
+        return len(self._followed) - len(self.in_flight)
 
     def find(self, id: GenerationId) -> Generation | None:
         """Return what is known of a followed generation."""
@@ -180,6 +182,7 @@ class Follower:
         if observation.status is None:
             self._meter.api_error(self.account, "unknown_status")
             self._warn_of_status(before, observation.status_text)
+        self.in_flight.remove(followed)
         followed.answered(observation, now)
         followed.generation = transition.with_polls_of(after.generation, followed.generation)
         if before.status is None:
@@ -190,6 +193,7 @@ class Follower:
             self._forget(id)
             self._settle(after, followed, now)
         elif self._followed.get(id) is followed:
+            self.in_flight.add(followed)
             self._schedule(followed, stretch)
         return after
 
@@ -244,6 +248,7 @@ class Follower:
         id = followed.generation.id
         if id not in self._followed:
             self._followed[id] = followed
+            self.in_flight.add(followed)
             self.poll_soon(id)
 
     def _resume(self, generation: Generation) -> None:
@@ -255,7 +260,9 @@ class Follower:
         return self._order
 
     def _forget(self, id: GenerationId) -> None:
-        self._followed.pop(id, None)
+        followed = self._followed.pop(id, None)
+        if followed is not None:
+            self.in_flight.remove(followed)
         self.schedule.remove(id)
 
     def _settle(self, after: Transition, followed: Followed | None, now: float) -> None:

@@ -1,13 +1,9 @@
 """The exporter's own pages over HTTP: metrics, health, readiness, reload, and a landing page."""
 
-import asyncio
-import gzip
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from html import escape
+from typing import Protocol
 
-from prometheus_client import Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector as PrometheusCollector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -15,8 +11,6 @@ from starlette.routing import Route
 
 from exporter.errors import ConfigError
 from exporter.heartbeat import Heartbeat
-
-_GZIP_LEVEL = 1  # a scrape is read once, on a near network
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -38,22 +32,18 @@ described by <a href="api/v1/openapi.json">OpenAPI</a></dd>
 """
 
 
-class _Collected(PrometheusCollector):
-    """Families that have been collected already, as the client library's encoders need them."""
+class Scrape(Protocol):
+    """Returns `/metrics` in a format that suits an Accept header, and the content type of that."""
 
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+    async def __call__(self, accept: str, *, zipped: bool) -> tuple[bytes, str]: ...
 
 
 class Pages:
-    """The handlers. `collect` is called on the event loop, and what it returns is encoded on a thread."""
+    """The handlers."""
 
     def __init__(
         self,
-        collect: Callable[[], list[Metric]],
+        scrape: Scrape,
         is_ready: Callable[[], bool],
         heartbeat: Heartbeat,
         version: str,
@@ -63,7 +53,7 @@ class Pages:
     ) -> None:
         """`reload` applies the configuration as it is now, or returns why not; None disables it. `routes` are
         further pages."""
-        self._collect = collect
+        self._scrape = scrape
         self._is_ready = is_ready
         self._heartbeat = heartbeat
         self._version = version
@@ -87,18 +77,12 @@ class Pages:
         if not self._is_ready():
             # Half a page would look like counters that were reset.
             return PlainTextResponse("The state is not loaded yet.\n", status_code=503)
-        families = self._collect()
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         zipped = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
-
-        def encoded() -> bytes:
-            body = encode(_Collected(families))
-            return gzip.compress(body, _GZIP_LEVEL) if zipped else body
-
+        body, content_type = await self._scrape(request.headers.get("Accept", ""), zipped=zipped)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if zipped:
             headers["Content-Encoding"] = "gzip"
-        return Response(await asyncio.to_thread(encoded), headers=headers)
+        return Response(body, headers=headers)
 
     async def _healthy(self, _request: Request) -> Response:
         stalled = self._heartbeat.stalled()

@@ -10,11 +10,13 @@ import httpx
 import pytest
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.clock import SystemClock
 from exporter.heartbeat import STALLED, Heartbeat
+from exporter.metrics.rendering import Families
 from exporter.web.pages import Pages
 from exporter.web.server import bound_address, listen, serve
 
@@ -53,13 +55,18 @@ class Site:
     def __post_init__(self) -> None:
         self.heartbeat = Heartbeat(self.clock)
         self.url = ""
-        self.pages = Pages(self.collect, lambda: self.ready, self.heartbeat, "1.2.3 <beta>")
+        self.pages = Pages(self.scrape, lambda: self.ready, self.heartbeat, "1.2.3 <beta>")
 
     def collect(self) -> list[Metric]:
         self.collected += 1
         if self.broken:
             raise RuntimeError("half a page")
         return families()
+
+    async def scrape(self, accept: str, *, zipped: bool) -> tuple[bytes, str]:
+        encode, content_type = choose_encoder(accept)
+        body = encode(Families(self.collect()))
+        return gzip.compress(body) if zipped else body, content_type
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from prometheus_client.samples import Exemplar
+
 from exporter.domain.ledger import INFINITE, VALUE, Additions, Family, Ledger, Series, bucket_cell
 from exporter.domain.traceid import trace_id
 from exporter.domain.values import (
@@ -41,12 +43,16 @@ def ledger_with(*generations: Generation, max_models: int = 100) -> Ledger:
 DURATION = Series(STUDIO, Family.DURATION, ("m", "completed"))
 
 
+def of(exemplars: Exemplars, series: Series, cell: str) -> Exemplar | None:
+    return exemplars.of(STUDIO).get(series, {}).get(cell)
+
+
 def test_each_bucket_has_the_trace_that_came_last() -> None:
     generations = [ended("a", 0.5), ended("b", 3.0), ended("c", 4.0, recorded=101), ended("d", 9.0)]
     exemplars = Exemplars(ledger_with(*generations))
     for one in generations:
         exemplars.arrived(one)
-    found = {cell: exemplars.of(DURATION, cell) for cell in (bucket_cell(S), bucket_cell(5 * S), INFINITE)}
+    found = {cell: of(exemplars, DURATION, cell) for cell in (bucket_cell(S), bucket_cell(5 * S), INFINITE)}
     assert [one and (one.labels["trace_id"], one.value, one.timestamp) for one in found.values()] == [
         (trace_id(GenerationId("a")), 0.5, 100.0),
         (trace_id(GenerationId("c")), 4.0, 101.0),
@@ -59,7 +65,7 @@ def test_an_exemplar_is_never_replaced_by_an_older_one() -> None:
     exemplars = Exemplars(ledger_with(new, old))
     exemplars.arrived(new)
     exemplars.arrived(old)
-    found = exemplars.of(DURATION, bucket_cell(5 * S))
+    found = of(exemplars, DURATION, bucket_cell(5 * S))
     assert found is not None
     assert found.labels == {"trace_id": trace_id(GenerationId("new"))}
 
@@ -68,7 +74,7 @@ def test_a_failure_is_an_exemplar_of_its_reason_too() -> None:
     failed = ended("f", 3.0, reason="TIMEOUT")
     exemplars = Exemplars(ledger_with(failed))
     exemplars.arrived(failed)
-    found = exemplars.of(Series(STUDIO, Family.FAILURES, ("m", "TIMEOUT")), VALUE)
+    found = of(exemplars, Series(STUDIO, Family.FAILURES, ("m", "TIMEOUT")), VALUE)
     assert found is not None
     assert found.labels == {"trace_id": trace_id(GenerationId("f"))}
 
@@ -77,18 +83,18 @@ def test_a_folded_model_has_its_exemplar_where_it_was_counted() -> None:
     first, second = ended("a", 3.0), replace(ended("b", 3.0), model="n")
     exemplars = Exemplars(ledger_with(first, second, max_models=1))
     exemplars.arrived(second)
-    assert exemplars.of(Series(STUDIO, Family.DURATION, ("other", "completed")), bucket_cell(5 * S))
+    assert of(exemplars, Series(STUDIO, Family.DURATION, ("other", "completed")), bucket_cell(5 * S))
 
 
 def test_an_account_that_is_not_followed_any_more_has_none_and_takes_no_place() -> None:
     ledger = ledger_with()
     exemplars = Exemplars(ledger)
     exemplars.arrived(ended("a", 3.0))
-    assert exemplars.of(DURATION, bucket_cell(5 * S)) is None
+    assert of(exemplars, DURATION, bucket_cell(5 * S)) is None
     assert ledger.known_models(STUDIO) == []
 
 
 def test_what_was_dropped_was_counted_in_no_bucket() -> None:
     exemplars = Exemplars(ledger_with(ended("a", 3.0)))
     exemplars.arrived(replace(ended("b", 3.0), end=None))
-    assert exemplars.of(DURATION, bucket_cell(5 * S)) is None
+    assert of(exemplars, DURATION, bucket_cell(5 * S)) is None
