@@ -41,8 +41,10 @@ bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_cadence.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_polls.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_metrics.py
 	@tests/install-servers
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_replicas.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_lists.py
 
 ## soak: one exporter through HOURS (24) of simulated trouble at SPEED (60) times real time; prints what held
 soak: $(VENV)/.package $(VENV)/.dev

@@ -120,7 +120,26 @@ def _to_3(connection: Connection, _now_us: int) -> None:
         connection.execute(text(statement))
 
 
-STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3})
+def _to_4(connection: Connection, _now_us: int) -> None:
+    """Indexes for each filter of a list, for what ended and for what failed lately."""
+    phase = (
+        "(CASE WHEN drop_reason IS NOT NULL AND end_recorded_us IS NULL THEN 'dropped' "
+        "WHEN status IS NULL THEN 'unseen' ELSE status END)"
+    )
+    for index in (
+        "generations_by_close ON generations "
+        "(closed_us, account, status, end_recorded_us, end_credits_used_micro)",
+        "generations_failed ON generations (closed_us, account, end_reason, model) WHERE status = 'failed'",
+        f"generations_by_phase ON generations ({phase}, discovered_us, account, id)",
+        f"generations_by_account_phase ON generations (account, {phase}, discovered_us, id)",
+        f"generations_by_model_phase ON generations (model, {phase}, discovered_us, account, id)",
+        f"generations_by_account_model_phase ON generations (account, model, {phase}, discovered_us, id)",
+    ):
+        connection.execute(text(f"CREATE INDEX {index}"))
+    connection.execute(text("DROP INDEX generations_by_age"))
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4})
 """By the version that each leads to, without gaps."""
 
 OLDEST = min(STEPS) - 1

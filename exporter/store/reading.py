@@ -4,14 +4,29 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Tuple,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from exporter.domain.ledger import Family, Label, Series
 from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase
 from exporter.store import rows
 from exporter.store.letters import Kind, Letter
 from exporter.store.schema import (
+    PHASE,
     admissions,
     generations,
     inbox,
@@ -112,18 +127,23 @@ class Reading:
 
     def page(self, of: Filter, after: Place | None, limit: int) -> list[Generation]:
         """Return up to `limit` generations, newest discovered first, that come after `after`."""
-        wanted = [] if of.phase is None else [in_phase(of.phase)]
+        wanted: list[ColumnElement[bool]] = []
         if of.account is not None:
             wanted.append(generations.c.account == of.account)
         if of.model is not None:
             wanted.append(generations.c.model == of.model)
-        place = tuple_(generations.c.discovered_us, generations.c.account, generations.c.id)
+        # Each filter has an index together with the phase, which serves it without one too: phases are few.
+        phases = list(Phase) if wanted and of.phase is None else [of.phase]
         if after is not None:
-            wanted.append(place < tuple_(after.discovered_us, after.account, after.id))
-        newest_first = (column.desc() for column in place.clauses)
-        found = self._connection.execute(
-            select(generations).where(*wanted).order_by(*newest_first).limit(limit)
-        )
+            # The time alone is what an index that leaves the account out can use of a place.
+            wanted.append(generations.c.discovered_us <= after.discovered_us)
+            wanted.append(_place(generations) < tuple_(after.discovered_us, after.account, after.id))
+        pages = [
+            _newest(generations, wanted if phase is None else [*wanted, in_phase(phase)], limit)
+            for phase in phases
+        ]
+        merged = union_all(*(select(page.subquery()) for page in pages)).subquery()
+        found = self._connection.execute(pages[0] if len(pages) == 1 else _newest(merged, [], limit))
         return [rows.from_row(row) for row in found]
 
     def recent_durations(self, account: AccountName, limit: int) -> list[tuple[str, int]]:
@@ -229,17 +249,22 @@ class Reading:
         ]
 
 
+def _place(of: FromClause) -> Tuple:
+    return tuple_(of.c.discovered_us, of.c.account, of.c.id)
+
+
+def _newest(of: FromClause, wanted: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
+    newest_first = (column.desc() for column in _place(of).clauses)
+    return select(of).where(*wanted).order_by(*newest_first).limit(limit)
+
+
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 
 
 def in_phase(phase: Phase) -> ColumnElement[bool]:
     """Return the condition that `Generation.phase` is this one."""
-    dropped = and_(generations.c.drop_reason.is_not(None), generations.c.end_recorded_us.is_(None))
-    if phase is Phase.DROPPED:
-        return dropped
-    status = generations.c.status
-    return and_(status.is_(None) if phase is Phase.UNSEEN else status == phase.value, ~dropped)
+    return PHASE.bool_op("=")(phase.value)
 
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:

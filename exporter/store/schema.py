@@ -4,12 +4,15 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
+    literal_column,
+    text,
 )
 
 metadata = MetaData()
@@ -59,7 +62,35 @@ generations = Table(
     PrimaryKeyConstraint("account", "id"),
 )
 Index("generations_by_account", generations.c.account, generations.c.closed_us)
-Index("generations_by_age", generations.c.closed_us)
+PHASE: ColumnElement[str] = literal_column(
+    "(CASE WHEN drop_reason IS NOT NULL AND end_recorded_us IS NULL THEN 'dropped' "
+    "WHEN status IS NULL THEN 'unseen' ELSE status END)",
+    Text,
+)
+"""`Generation.phase` of a row, in the words of the indexes: neither database would know it by others."""
+FAILED = text("status = 'failed'")
+"""The rows that are in the index of failures, likewise."""
+# What was seen to end since some time, by account and status, is counted without the rows themselves.
+Index(
+    "generations_by_close",
+    *(generations.c[name] for name in ("closed_us", "account", "status", "end_recorded_us")),
+    generations.c.end_credits_used_micro,
+)
+Index(
+    "generations_failed",
+    *(generations.c[name] for name in ("closed_us", "account", "end_reason", "model")),
+    sqlite_where=FAILED,
+    postgresql_where=FAILED,
+)
+# One for each filter of a list together with a phase; without one, the lists of all phases are merged.
+for _filter in ((), ("account",), ("model",), ("account", "model")):
+    _place = [name for name in ("discovered_us", "account", "id") if name not in _filter]
+    Index(
+        "_".join(("generations_by", *_filter, "phase")),
+        *(generations.c[name] for name in _filter),
+        PHASE,
+        *(generations.c[name] for name in _place),
+    )
 Index("generations_by_discovery", generations.c.discovered_us, generations.c.account, generations.c.id)
 Index("generations_by_id", generations.c.id)
 

@@ -20,8 +20,8 @@ def schema_script(kind: str) -> str:
     """Return SQL that makes the tables of today in an empty database of this kind, `postgresql` or `sqlite`,
     and that changes nothing where they are.
 
-    States on PostgreSQL have had this version from the beginning. Once there is a later one, the script has
-    to begin with the steps of `migrations.STEPS` that lead to it.
+    It brings a state of version 3, the first on PostgreSQL, to today's as well. A later version has to add
+    what its step in `migrations.STEPS` does besides adding tables and indexes.
     """
     # Values are in the statements; without signs for them, none in a text has to be doubled.
     dialect = registry.load(kind)(paramstyle="named")
@@ -36,8 +36,16 @@ def _statements(dialect: Dialect) -> Iterator[str]:
         yield _text(CreateTable(table, if_not_exists=True), dialect)
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield _text(CreateIndex(index, if_not_exists=True), dialect)
-    row = insertion(dialect.name, schema.meta).values(version_row()).on_conflict_do_nothing()
-    yield _text(row, dialect)
+    yield "DROP INDEX IF EXISTS generations_by_age"
+    row = insertion(dialect.name, schema.meta).values(version_row())
+    yield _text(
+        row.on_conflict_do_update(
+            index_elements=[schema.meta.c.key],
+            set_={"value": row.excluded.value},
+            where=schema.meta.c.value == "3",
+        ),
+        dialect,
+    )
 
 
 def _text(statement: ClauseElement, dialect: Dialect) -> str:

@@ -1,0 +1,90 @@
+"""Lists of generations: every filter finds what it says, newest first, through an index."""
+
+from contextlib import closing
+from itertools import product
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, insert
+
+from exporter.domain.values import AccountName, Generation, Phase
+from exporter.store import open_database
+from exporter.store.database import Database
+from exporter.store.reading import Filter, Place, Reading
+from exporter.store.schema import generations
+
+ACCOUNTS, MODELS = ("a", "b"), (None, "m", "n")
+KINDS = tuple(product(ACCOUNTS, MODELS, Phase))
+FILTERS = [
+    Filter(None if account is None else AccountName(account), phase, model)
+    for account, phase, model in product((None, *ACCOUNTS, "none"), (None, *Phase), (*MODELS, "none"))
+]
+
+
+def row(number: int) -> dict[str, object]:
+    account, model, phase = KINDS[number * 7 % len(KINDS)]
+    ended = phase in (Phase.COMPLETED, Phase.FAILED)
+    return {
+        "account": account,
+        "id": f"g{number}",
+        "source": "api",
+        "discovered_us": number // 3,
+        "listed": False,
+        "registered": True,
+        "polls": 0,
+        "model": model,
+        "status": None if phase in (Phase.UNSEEN, Phase.DROPPED) else phase.value,
+        "drop_reason": "gave_up" if phase is Phase.DROPPED or (number % 5 == 0 and ended) else None,
+        "drop_us": 1 if phase is Phase.DROPPED or (number % 5 == 0 and ended) else None,
+        **dict.fromkeys(("end_us", "end_recorded_us", "end_credits_used_micro"), 1 if ended else None),
+        "end_outputs": 0 if ended else None,
+        "end_via": "poll" if ended else None,
+    }
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = open_database(tmp_path / "state.db", owner=True)
+    with database.begin() as connection:
+        connection.execute(insert(generations), [row(number) for number in range(400)])
+    return database
+
+
+def matches(of: Filter, generation: Generation) -> bool:
+    return (
+        of.account in (None, generation.account)
+        and of.phase in (None, generation.phase)
+        and of.model in (None, generation.model)
+    )
+
+
+def test_every_filter_finds_what_it_says_page_by_page(database: Database) -> None:
+    with closing(database), database.read() as connection:
+        reading = Reading(connection)
+        every = reading.page(Filter(), None, 1_000)
+        assert len(every) == 400
+        places = [(one.discovered_us, one.account, one.id) for one in every]
+        assert places == sorted(places, reverse=True)
+        for of in FILTERS:
+            found: list[Generation] = []
+            after: Place | None = None
+            while page := reading.page(of, after, 37):
+                found += page
+                after = Place(page[-1].discovered_us, page[-1].account, page[-1].id)
+            assert found == [one for one in every if matches(of, one)], of
+
+
+def test_no_filter_reads_every_row_or_sorts_more_than_a_page(database: Database) -> None:
+    asked: list[tuple[str, object]] = []
+    with closing(database), database.read() as connection:
+        note = lambda *call: asked.append((call[2], call[3]))  # noqa: E731
+        event.listen(connection, "before_cursor_execute", note)
+        for of, after in product(FILTERS, (None, Place(100, AccountName("a"), "g300"))):  # type: ignore[arg-type]
+            Reading(connection).page(of, after, 37)
+        event.remove(connection, "before_cursor_execute", note)
+        for statement, parameters in dict(asked).items():
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]
+            scans = [line.detail for line in plan if line.detail.startswith(("SCAN generations", "SEARCH"))]
+            assert scans
+            for scan in scans:
+                assert "USING INDEX generations_by_" in scan or "USING COVERING INDEX" in scan, plan
