@@ -1,20 +1,18 @@
-"""The command line: arguments in, exit status out. A command's module is imported when it is needed."""
+"""The command line: arguments in, exit status out. What a command needs is imported when it is run."""
 
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import click
 
+from exporter.commands.usage import COMMANDS
 from exporter.errors import ConfigError, ExporterError, StateUnusableError
 from exporter.printable import printable
 from exporter.signals import EarlySignals
 
 NAME = "vivix-exporter"
-COMMANDS = ("run", "check", "explain", "schema", "migrate-state", "demo", "simulate")
-"""Each is `command` in the module of `exporter.commands` that has its name, with `_` for `-`."""
 SERVERS = ("run", "demo", "simulate")
 """Commands that run until a signal ends them, with status 0."""
 
@@ -56,20 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Commands(click.Group):
-    """Commands that are imported one by one: all of them together take most of a second."""
+    """Commands in the order of their declaration."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"exporter.commands.{cmd_name.replace('-', '_')}")
-        return cast(click.Command, module.command)
+        return list(self.commands)
 
 
 @click.group(
     cls=_Commands,
+    commands=COMMANDS,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

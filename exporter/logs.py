@@ -9,9 +9,6 @@ import structlog
 
 from exporter.printable import printable
 
-LEVELS = ("debug", "info", "warn", "error")
-FORMATS = ("logfmt", "json")
-
 _FIRST = ("ts", "level", "msg", "account", "id", "trace_id")
 _LEVEL_NAMES = {"warning": "warn", "critical": "error", "fatal": "error", "exception": "error"}
 _CHATTY = ("asyncio", "uvicorn.access", "aiohttp", "watchfiles", "urllib3")
@@ -21,8 +18,8 @@ Event = MutableMapping[str, Any]
 
 
 def set_up(level: str, style: str) -> None:
-    """Send every log line of the process to stderr. `level` is one of LEVELS and the minimum that is logged,
-    `style` one of FORMATS. Other libraries log nothing below info: their debug lines may hold secrets."""
+    """Send every log line of the process to stderr. `level` is the minimum that is logged, `style` logfmt or
+    json. Other libraries log nothing below info: their debug lines may hold secrets."""
     # A stderr that was closed, or whose reader has gone, is no reason for tracebacks.
     logging.raiseExceptions = False
     logging.captureWarnings(True)

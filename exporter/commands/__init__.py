@@ -1,1 +1,1 @@
-"""The commands, one module each, which holds the command's options as `command` and what it does."""
+"""The commands, one module each, and `usage`, which says how they are called."""

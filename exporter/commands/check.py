@@ -14,7 +14,6 @@ import click
 
 from exporter import logs
 from exporter.clock import MICROS, SystemClock
-from exporter.commands import options
 from exporter.config import Config, LocatedConfig, Secret, locate_config, secret_sources
 from exporter.domain.values import AccountName
 from exporter.errors import ApiError, ConfigError
@@ -32,11 +31,8 @@ _PLACEHOLDER = re.compile(
 """What stands in templates where a key belongs; keys are random letters and digits."""
 
 
-@click.command("check")
-@options.config_file
-@click.option("--online", is_flag=True, help="Also call the Vivix API with each account's key.")
 def command(config_file: Path, online: bool) -> None:
-    """Validate the configuration and report what is wrong with it."""
+    """Check a configuration; see `usage`."""
     logs.set_up("warn", "logfmt")
     located = locate_config(config_file)
     config = located.config

@@ -14,9 +14,9 @@ import yaml
 from exporter import logs
 from exporter.app import App
 from exporter.clock import MICROS, Clock
-from exporter.commands import options
 from exporter.commands.serving import listen_on, until_signalled
-from exporter.commands.simulate import ACCOUNTS, WEBHOOK_SECRET, clock_of, deliver_to, simulated_api
+from exporter.commands.simulate import ACCOUNTS, clock_of, deliver_to, simulated_api
+from exporter.commands.usage import WEBHOOK_SECRET
 from exporter.config import parse_config
 from exporter.domain.values import AccountName, GenerationId
 from exporter.simulator.api import SimulatedApi
@@ -44,16 +44,10 @@ BACKLOG = 60
 _BACKLOG_SPAN = 6 * 3600
 
 
-@click.command("demo")
-@options.listen_address
-@options.speed
-@options.seed
-@options.log_level
-@options.log_format
 def command(
     web_listen_address: tuple[str, ...], speed: float, seed: int, log_level: str, log_format: str
 ) -> None:
-    """Run a simulated API, an application that submits to it, and the exporter."""
+    """Run the demo; see `usage`."""
     logs.set_up(log_level, log_format)
     listeners = listen_on(web_listen_address)
     until_signalled(lambda stop: demo(seed, speed, listeners, stop, click.echo))

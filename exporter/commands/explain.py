@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from exporter.clock import iso8601
-from exporter.commands import options
 from exporter.config import load_config
 from exporter.domain.traceid import trace_id
 from exporter.domain.values import Generation, GenerationId, check_generation_id
@@ -15,11 +14,8 @@ from exporter.store import Database, open_database
 from exporter.store.reading import LoggedObservation, Reading
 
 
-@click.command("explain")
-@options.config_file
-@click.argument("id")
 def command(id: str, config_file: Path) -> None:
-    """Show everything known about one generation. Reads the state only: no key need be readable."""
+    """Explain one generation; see `usage`."""
     try:
         asked = check_generation_id(id)
     except ValueError as error:

@@ -5,34 +5,16 @@ from pathlib import Path
 import click
 
 from exporter import logs
-from exporter.commands.stateurls import read_state_url, state_url, state_url_file
+from exporter.commands.stateurls import place, read_state_url
 from exporter.config import Secret
 from exporter.store import open_database
 from exporter.store.moving import move
 
 
-@click.command("migrate-state")
-@state_url("--from", name="source", help="The state to copy; it is left as it is.")
-@state_url_file("--from.url-file")
-@state_url("--to", name="target", help="The empty database to copy to.")
-@state_url_file("--to.url-file")
 def command(
-    source: Path | Secret | None,
-    from_url_file: Path | None,
-    target: Path | Secret | None,
-    to_url_file: Path | None,
+    source: str | None, from_url_file: Path | None, target: str | None, to_url_file: Path | None
 ) -> None:
-    """Copy a state from SQLite to PostgreSQL, or back.
-
-    Stop the exporters that use either before. Everything is copied and compared, and the exporter refuses the
-    copy until that is done. A migration that was interrupted goes on when the same command is run again.
-
-    \b
-    vivix-exporter migrate-state --from sqlite:///vivix-exporter.db --to postgresql://user@host/database
-
-    A relative file is one of the present folder. Every user of the machine can see the arguments of a
-    command: give a password in ~/.pgpass, in PGPASSWORD, in the variables below, or in a file with the URL.
-    """
+    """Copy a state; see `usage`."""
     logs.set_up("warn", "logfmt")
     come_from = _place("from", source, from_url_file)
     go_to = _place("to", target, to_url_file)
@@ -58,11 +40,11 @@ def _migrate(come_from: Path | Secret, go_to: Path | Secret) -> None:
     click.echo(f"{target.name} holds all {sum(moved.rows.values())} rows of {source.name}")
 
 
-def _place(flag: str, url: Path | Secret | None, file: Path | None) -> Path | Secret:
+def _place(flag: str, url: str | None, file: Path | None) -> Path | Secret:
     match url, file:
         case None, Path():
             return read_state_url(file)
-        case ((Path() | Secret()), None):
-            return url
+        case str(), None:
+            return place(f"--{flag}", url)
         case _:
             raise click.UsageError(f"give exactly one of --{flag} and --{flag}.url-file")

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
-from exporter.logs import FORMATS, LEVELS
-
 F = TypeVar("F", bound=Callable[..., Any])
 
+LEVELS = ("debug", "info", "warn", "error")
+FORMATS = ("logfmt", "json")
 DEFAULT_ADDRESS = ":9893"
 
 

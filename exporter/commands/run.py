@@ -11,7 +11,6 @@ import structlog
 
 from exporter import logs
 from exporter.app import App
-from exporter.commands import options
 from exporter.commands.serving import listen_on, until_signalled
 from exporter.config import Config, load_config
 from exporter.errors import ExporterError
@@ -21,22 +20,15 @@ from exporter.store import Database, open_database
 _log = structlog.get_logger("exporter")
 
 
-@click.command("run")
-@options.config_file
-@options.listen_address
-@options.option("--web.enable-lifecycle", is_flag=True, help="Enable POST /-/reload.")
-@options.log_level
-@options.log_format
-@click.pass_obj
 def command(
-    signals: EarlySignals,
     config_file: Path,
     web_listen_address: tuple[str, ...],
     web_enable_lifecycle: bool,
     log_level: str,
     log_format: str,
 ) -> None:
-    """Run the exporter in the foreground until SIGTERM or SIGINT. SIGHUP reloads the configuration."""
+    """Run the exporter; see `usage`."""
+    signals: EarlySignals = click.get_current_context().obj
     logs.set_up(log_level, log_format)
     config = load_config(config_file)
     _log.info("configuration loaded", config=config_file, accounts=len(config.accounts))

@@ -7,8 +7,8 @@ import click
 
 from exporter import logs
 from exporter.clock import Clock, ScaledClock, SystemClock
-from exporter.commands import options
 from exporter.commands.serving import until_signalled
+from exporter.commands.usage import WEBHOOK_SECRET
 from exporter.errors import ConfigError
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
@@ -28,25 +28,12 @@ ACCOUNTS = (
 )
 """Their grants last for a month of what the demo submits, except the lab's, which runs out of credits after
 days."""
-WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
-"""Signs the simulated vendor's deliveries where no other secret is given. Public, and so no secret at all."""
 
 
-@click.command("simulate")
-@options.option("--listen", default="127.0.0.1:9894", metavar="HOST:PORT", help="Address to serve HTTP on.")
-@options.option(
-    "--faults", type=click.Choice(["none", "everything"]), default="none", help="Faults to inject."
-)
-@options.option(
-    "--webhook.url", multiple=True, metavar="ACCOUNT=URL", help="Webhook of an account; repeatable."
-)
-@options.option("--webhook.secret", default=WEBHOOK_SECRET, help="Secret that signs webhook deliveries.")
-@options.speed
-@options.seed
 def command(
     listen: str, faults: str, webhook_url: tuple[str, ...], webhook_secret: str, speed: float, seed: int
 ) -> None:
-    """Run the simulated Vivix API alone, with faults on request."""
+    """Run the simulated API; see `usage`."""
     logs.set_up("info", "logfmt")
     host, port = parse_address(listen)
     api = simulated_api(seed, clock_of(speed), Faults.none())

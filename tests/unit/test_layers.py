@@ -128,4 +128,4 @@ def test_modules_are_imported_by_name_in_few_places() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_module"
     }
-    assert by_name <= {"cli", "store.opening", "tracing.opening", "tracing.sdk"}
+    assert by_name <= {"commands.usage", "store.opening", "tracing.opening", "tracing.sdk"}

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter import logs
+from exporter.commands.options import FORMATS
 
 Logged = Callable[[], list[str]]
 
@@ -54,7 +55,7 @@ ours = structlog.get_logger("exporter.test")
 foreign = logging.getLogger("another.library")
 
 
-@pytest.mark.parametrize("style", logs.FORMATS)
+@pytest.mark.parametrize("style", FORMATS)
 @given(text=st.text(st.characters()), kind=st.sampled_from([str, repr, lambda text: [text], ValueError]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_line_holds_no_line_break_and_no_control_character(
