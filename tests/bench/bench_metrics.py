@@ -14,8 +14,8 @@ from itertools import product
 from pathlib import Path
 
 import structlog
-from bench.table import Row, report
 
+from bench.table import Row, report
 from exporter.domain.ledger import Additions
 from exporter.domain.values import (
     AccountName,

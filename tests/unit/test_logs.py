@@ -105,7 +105,7 @@ def test_other_libraries_log_nothing_below_info(log: Callable[[str, str], Logged
     ours.debug("a poll")
     foreign.debug("the key is")
     foreign.info("started")
-    logging.getLogger("httpx").info("a call")
+    logging.getLogger("aiohttp.client").info("a call")
     assert [line.split(" ", 1)[1] for line in lines()] == [
         'level=debug msg="a poll"',
         "level=info msg=started",
