@@ -36,7 +36,7 @@ from exporter.threads import on_thread, share_one_arena
 from exporter.tracing import Sender, SpanExport, choose, open_sender, server_of, trace_of
 from exporter.tracing.spans import Trace
 from exporter.web.api import Api
-from exporter.web.pages import Pages
+from exporter.web.endpoints import Endpoints
 from exporter.web.server import serve
 from exporter.web.webhooks import Webhooks
 
@@ -222,7 +222,7 @@ class App:
             removed=len(changes.removed),
         )
 
-    def _build_pages(self, *, lifecycle: bool) -> Pages:
+    def _build_pages(self, *, lifecycle: bool) -> Endpoints:
         instruments, accounts = self._instruments, self._accounts.followed
         collector = Collector(self._ledger, accounts, self._exemplars, self._clock)
         exposition = Exposition(collector, instruments, self._ledger.bounds_us)
@@ -234,7 +234,7 @@ class App:
             lambda: self._token,
         )
         webhooks = Webhooks(self._intake, self._clock, instruments, self.ready.is_set)
-        return Pages(
+        return Endpoints(
             exposition.page,
             self.ready.is_set,
             self._heartbeat,

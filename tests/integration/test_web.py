@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.clock import SystemClock
 from exporter.heartbeat import STALLED, Heartbeat
 from exporter.metrics.rendering import Families
-from exporter.web.pages import Pages
+from exporter.web.endpoints import Endpoints
 from exporter.web.server import bound_address, listen, serve
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"
@@ -45,7 +45,7 @@ def families() -> list[Metric]:
 
 @dataclass
 class Site:
-    """Pages that are served, and what they show."""
+    """Endpoints that are served, and what they show."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     ready: bool = True
@@ -55,7 +55,7 @@ class Site:
     def __post_init__(self) -> None:
         self.heartbeat = Heartbeat(self.clock)
         self.url = ""
-        self.pages = Pages(self.scrape, lambda: self.ready, self.heartbeat, "1.2.3 <beta>")
+        self.pages = Endpoints(self.scrape, lambda: self.ready, self.heartbeat, "1.2.3 <beta>")
 
     def collect(self) -> list[Metric]:
         self.collected += 1

@@ -38,7 +38,7 @@ class Scrape(Protocol):
     async def __call__(self, accept: str, *, zipped: bool) -> tuple[bytes, str]: ...
 
 
-class Pages:
+class Endpoints:
     """The handlers."""
 
     def __init__(
