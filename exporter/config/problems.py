@@ -36,12 +36,12 @@ _KINDS = {
 }
 
 
-def problem(root: yaml.Node, detail: ErrorDetails) -> Problem:
-    """Return one finding of pydantic with its node and in our words; never with the value, which may be
-    secret."""
+def problem(root: yaml.Node, detail: ErrorDetails, schema: type[BaseModel] = Document) -> Problem:
+    """Return one finding of pydantic with its node and in our words, about a document of `schema`; never
+    with the value, which may be secret."""
     loc, kind = detail["loc"], detail["type"]
     if kind == "extra_forbidden":
-        return Problem(find(root, loc, key=True), loc, _unknown(loc))
+        return Problem(find(root, loc, key=True), loc, _unknown(loc, schema))
     if kind == "missing":
         return Problem(find(root, loc[:-1]), loc, "this key is missing")
     node = find(root, loc)
@@ -71,20 +71,19 @@ def _kind(node: yaml.Node) -> str:
     return _KINDS.get(node.tag.rpartition(":")[2], "something else")
 
 
-def _unknown(loc: Loc) -> str:
+def _unknown(loc: Loc, schema: type[BaseModel]) -> str:
     """Return what is known in place of an unknown key: the nearest one there, or where it belongs."""
     name = str(loc[-1])
-    close = difflib.get_close_matches(name[:100], _keys(loc[:-1]), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name[:100], _keys(loc[:-1], schema), n=1, cutoff=0.6)
     if close:
         return f"unknown key; did you mean {close[0]!r}?"
-    elsewhere = [place for place in _places(Document, "") if place.rpartition(".")[2] == name]
+    elsewhere = [place for place in _places(schema, "") if place.rpartition(".")[2] == name]
     if elsewhere:
         return f"unknown key here; it belongs at {elsewhere[0]}"
-    return f"unknown key; known here are {', '.join(_keys(loc[:-1]))}"
+    return f"unknown key; known here are {', '.join(_keys(loc[:-1], schema))}"
 
 
-def _keys(loc: Loc) -> list[str]:
-    model: type[BaseModel] = Document
+def _keys(loc: Loc, model: type[BaseModel]) -> list[str]:
     for part in loc:
         if isinstance(part, str) and part in model.model_fields:
             model = _section(model.model_fields[part].annotation) or model

@@ -44,6 +44,14 @@ class Condition:
         self._count, self._check = 0, None
 
 
+def file_broken() -> Condition:
+    """A web configuration file, or something that it names, that cannot be used."""
+    return Condition(
+        "the web configuration cannot be used: requests are answered 500, TLS handshakes fail",
+        "the web configuration can be used, or nobody asks any more",
+    )
+
+
 class Conditions:
     """What can go wrong between clients and the server."""
 

@@ -1,0 +1,1 @@
+"""The web configuration file, as Prometheus' exporter-toolkit defines it: TLS, users, headers, rate limit."""
