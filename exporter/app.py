@@ -10,10 +10,13 @@ from socket import socket
 from uuid import uuid4
 
 import structlog
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from exporter.account import Builder
 from exporter.accounts import PATIENCE, Accounts
-from exporter.clock import AgreedClock, Clock, SystemClock
+from exporter.clock import AgreedClock, Clock, SystemClock, elapsed
 from exporter.config import Config, RotatingSecrets
 from exporter.config.reload import check_reloadable
 from exporter.domain.ledger import Ledger
@@ -36,8 +39,14 @@ from exporter.threads import on_thread, share_one_arena
 from exporter.tracing import Sender, SpanExport, choose, open_sender, server_of, trace_of
 from exporter.tracing.spans import Trace
 from exporter.web.api import Api
+from exporter.web.conditions import file_broken
 from exporter.web.endpoints import Endpoints
+from exporter.web.lock.door import Door
+from exporter.web.lock.tls import Tls
+from exporter.web.pages.drawing import Drawing
+from exporter.web.pages.handlers import Pages, Settings
 from exporter.web.server import serve
+from exporter.web.serving import Serving
 from exporter.web.webhooks import Webhooks
 
 VERSION = version("vivix-exporter")
@@ -60,11 +69,13 @@ class App:
         *,
         load: Callable[[], Config] | None = None,
         lifecycle: bool = False,
+        serving: Serving | None = None,
         patience: float = PATIENCE,
     ) -> None:
         """`database` must be the one that `config.state` names, opened as its owner. `run` closes it. `load`
-        reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that; `patience`
-        is how many seconds a reload waits for files. Raises ConfigError where the `OTEL_*` variables make no
+        reads the configuration anew and may raise ConfigError; `lifecycle` lets HTTP ask for that;
+        `serving` says how the server is reached and locked; `patience` is how many seconds a reload waits for
+        files. Raises ConfigError where the `OTEL_*` variables or the web configuration make no
         sense, and StoreError."""
         share_one_arena()
         self._config = config
@@ -100,6 +111,7 @@ class App:
             lambda: sum(map(self._store.surely_owns, self._accounts.followed))
         )
         self._patience = patience
+        self._serving = serving or Serving()
         self._loops: asyncio.TaskGroup | None = None
         self._reloads = Reloads(self._reload, self._instruments.config_refused)
         self.ready = asyncio.Event()
@@ -114,9 +126,12 @@ class App:
             keeps_output_urls=config.tracing.capture_output_urls,
         )
         self._token = _registration_token(config)
-        self._pages = self._build_pages(lifecycle=lifecycle)
+        self._webhooks = Webhooks(self._intake, self._clock, self._instruments, self.ready.is_set)
+        self._endpoints = self._build_endpoints(lifecycle=lifecycle)
 
-    async def run(self, listeners: Sequence[socket], stop: asyncio.Event) -> None:
+    async def run(
+        self, listeners: Sequence[socket], stop: asyncio.Event, webhook_listeners: Sequence[socket] = ()
+    ) -> None:
         """Follow and serve until `stop` is set, then finish the writes under way. A loop that fails ends the
         others, and its exception is raised in a group."""
         of_several = {} if self._leases is None else {"replica": self._leases.me}
@@ -128,7 +143,7 @@ class App:
                 try:
                     async with asyncio.TaskGroup() as loops:
                         loops.create_task(_stopped(stop))
-                        loops.create_task(serve(self._pages.app(), listeners))
+                        self._serve(loops, listeners, webhook_listeners)
                         loops.create_task(self._store.prune(lambda: self._config.state.retention))
                         await self._follow(loops)
                         if self._sender is not None:
@@ -141,6 +156,25 @@ class App:
                 store.cancel()
         finally:
             self._store.close()
+
+    def _serve(
+        self, loops: asyncio.TaskGroup, listeners: Sequence[socket], webhook_listeners: Sequence[socket]
+    ) -> None:
+        """Serve everything on `listeners`; webhooks on those of their own and nowhere else, where given."""
+        where = self._serving
+        prefix, webhooks = where.route_prefix, self._webhooks.routes()
+        inside = [] if webhook_listeners else webhooks
+        app: ASGIApp = self._endpoints(inside).app(prefix, f"{where.link_prefix}/")
+        outside: ASGIApp = Starlette(routes=[Mount(prefix, routes=webhooks)] if prefix else webhooks)
+        tls = None
+        if (file := where.web_config) is not None:
+            broken = file_broken()
+            app = Door(app, file, where.is_open, elapsed, broken)
+            outside = Door(outside, file, where.is_open, elapsed, broken)
+            tls = Tls(file, broken) if file.read().tls_server_config.enabled else None
+        loops.create_task(serve(app, listeners, tls=tls, prefix=prefix))
+        if webhook_listeners:
+            loops.create_task(serve(outside, webhook_listeners, tls=tls, prefix=prefix))
 
     async def register(self, account: AccountName, ids: Sequence[GenerationId]) -> None:
         """Register ids; they are safely stored once this returns. Raises StoreError."""
@@ -222,7 +256,7 @@ class App:
             removed=len(changes.removed),
         )
 
-    def _build_pages(self, *, lifecycle: bool) -> Endpoints:
+    def _build_endpoints(self, *, lifecycle: bool) -> Callable[[Sequence[Route]], Endpoints]:
         instruments, accounts = self._instruments, self._accounts.followed
         collector = Collector(self._ledger, accounts, self._exemplars, self._clock)
         exposition = Exposition(collector, instruments, self._ledger.bounds_us)
@@ -233,15 +267,29 @@ class App:
             self.ready.is_set,
             lambda: self._token,
         )
-        webhooks = Webhooks(self._intake, self._clock, instruments, self.ready.is_set)
-        return Endpoints(
+        pages = Pages(
+            Drawing(VERSION, self._serving.link_prefix),
+            self._store,
+            self._intake,
+            lambda: self._accounts.configured,
+            accounts,
+            self._shown_settings,
+            self._ledger.bounds_us,
+            self.ready.is_set,
+            self._clock,
+            external_url=self._serving.external_url or None,
+        )
+        return lambda webhooks: Endpoints(
             exposition.page,
             self.ready.is_set,
             self._heartbeat,
-            VERSION,
             reload=self.ask_to_reload if lifecycle else None,
-            routes=[*api.routes(), *webhooks.routes()],
+            routes=[*pages.routes(), *api.routes(), *webhooks],
         )
+
+    def _shown_settings(self) -> Settings:
+        config = self._config
+        return Settings(config.web.trace_url, config.state.retention, registers=self._token is not None)
 
     def _span_export(self, sender: Sender) -> SpanExport:
         return SpanExport(

@@ -23,6 +23,7 @@ from exporter.sources.idfiles import IdFiles
 from exporter.store import open_database
 from exporter.tracing import choose, open_sender
 from exporter.vivix.client import Client, Endpoint
+from exporter.web.lock.tls import checked
 
 _VERSION = version("vivix-exporter")
 _PLACEHOLDER = re.compile(
@@ -31,9 +32,10 @@ _PLACEHOLDER = re.compile(
 """What stands in templates where a key belongs; keys are random letters and digits."""
 
 
-def command(config_file: Path, online: bool) -> None:
+def command(config_file: Path, web_config_file: Path | None, online: bool) -> None:
     """Check a configuration; see `usage`."""
     logs.set_up("warn", "logfmt")
+    checked(web_config_file)
     located = locate_config(config_file)
     config = located.config
     check_tracing(config)
@@ -44,6 +46,8 @@ def command(config_file: Path, online: bool) -> None:
     ids = sum(len(account.generations) for account in config.accounts)
     names = ", ".join(account.name for account in config.accounts)
     click.echo(f"{config_file}: valid; accounts: {names}; generations listed: {ids}, in files: {in_files}")
+    if web_config_file is not None:
+        click.echo(f"{web_config_file}: valid")
     if online:
         for line in asyncio.run(check_online(config)):
             click.echo(line)

@@ -42,6 +42,12 @@ listen_address = option(
     metavar="HOST:PORT",
     help="Address to serve HTTP on; repeatable.",
 )
+web_config_file = option(
+    "--web.config.file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TLS, users, headers and rate limit, in the format of Prometheus' exporter-toolkit.",
+)
 log_level = option("--log.level", type=_Level(LEVELS), default="info", help="Minimum log level.")
 log_format = option("--log.format", type=click.Choice(FORMATS), default="logfmt", help="Log format.")
 speed = click.option(

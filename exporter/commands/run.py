@@ -12,10 +12,12 @@ import structlog
 from exporter import logs
 from exporter.app import App
 from exporter.commands.serving import listen_on, until_signalled
-from exporter.config import Config, load_config
+from exporter.config import load_config
 from exporter.errors import ExporterError
 from exporter.signals import EarlySignals
-from exporter.store import Database, open_database
+from exporter.store import open_database
+from exporter.web.lock.tls import checked
+from exporter.web.serving import serving
 
 _log = structlog.get_logger("exporter")
 
@@ -23,6 +25,10 @@ _log = structlog.get_logger("exporter")
 def command(
     config_file: Path,
     web_listen_address: tuple[str, ...],
+    web_webhook_listen_address: tuple[str, ...],
+    web_config_file: Path | None,
+    web_external_url: str,
+    web_route_prefix: str | None,
     web_enable_lifecycle: bool,
     log_level: str,
     log_format: str,
@@ -31,36 +37,42 @@ def command(
     signals: EarlySignals = click.get_current_context().obj
     logs.set_up(log_level, log_format)
     config = load_config(config_file)
+    where = serving(web_external_url, web_route_prefix, checked(web_config_file))
     _log.info("configuration loaded", config=config_file, accounts=len(config.accounts))
     database = open_database(config.state_at, owner=True)
     try:
-        listeners = listen_on(web_listen_address)
+        every = listen_on([*web_listen_address, *web_webhook_listen_address])
     except ExporterError:
         database.close()
         raise
-    for listener in listeners:
+    listeners, webhook_listeners = every[: len(web_listen_address)], every[len(web_listen_address) :]
+    for listener in every:
         _log.info("listening", address=_address(listener))
 
     async def run(stop: asyncio.Event) -> None:
-        await _run(config, database, config_file, listeners, web_enable_lifecycle, signals, stop)
+        app = App(
+            config,
+            database,
+            load=lambda: load_config(config_file),
+            lifecycle=web_enable_lifecycle,
+            serving=where,
+        )
+        await _run(app, listeners, webhook_listeners, signals, stop)
 
     until_signalled(run)
 
 
 async def _run(
-    config: Config,
-    database: Database,
-    config_file: Path,
+    app: App,
     listeners: Sequence[socket],
-    lifecycle: bool,
+    webhook_listeners: Sequence[socket],
     signals: EarlySignals,
     stop: asyncio.Event,
 ) -> None:
-    app = App(config, database, load=lambda: load_config(config_file), lifecycle=lifecycle)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.ask_to_reload)
     if signals.reload_asked:
         app.ask_to_reload()
-    await app.run(listeners, stop)
+    await app.run(listeners, stop, webhook_listeners)
 
 
 def _address(listener: socket) -> str:

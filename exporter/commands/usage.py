@@ -55,6 +55,26 @@ COMMANDS = MappingProxyType(
                 "SIGHUP reloads the configuration.",
                 options.config_file,
                 options.listen_address,
+                option(
+                    "--web.webhook-listen-address",
+                    multiple=True,
+                    metavar="HOST:PORT",
+                    help="Address that webhooks come in at, and nothing else; repeatable. "
+                    "Elsewhere there are none then.",
+                ),
+                options.web_config_file,
+                option(
+                    "--web.external-url",
+                    default="",
+                    metavar="URL",
+                    help="URL under which the exporter is reached, for links on its pages, such as behind a "
+                    "reverse proxy.",
+                ),
+                option(
+                    "--web.route-prefix",
+                    metavar="PATH",
+                    help="Prefix of all paths that are served; that of --web.external-url by default.",
+                ),
                 option("--web.enable-lifecycle", is_flag=True, help="Enable POST /-/reload."),
                 options.log_level,
                 options.log_format,
@@ -63,6 +83,7 @@ COMMANDS = MappingProxyType(
                 "check",
                 "Validate the configuration and report what is wrong with it.",
                 options.config_file,
+                options.web_config_file,
                 click.option(
                     "--online", is_flag=True, help="Also call the Vivix API with each account's key."
                 ),

@@ -25,6 +25,7 @@ from exporter.domain.ledger import Family, Label, Series
 from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase
 from exporter.store import rows
 from exporter.store.letters import Kind, Letter
+from exporter.store.overview import Overview
 from exporter.store.schema import (
     PHASE,
     admissions,
@@ -63,6 +64,10 @@ class Filter:
     account: AccountName | None = None
     phase: Phase | None = None
     model: str | None = None
+    reason: str | None = None
+    """Of the failure or the drop."""
+    id_part: str | None = None
+    """Text that the id holds; letters of either case are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,11 @@ class Reading:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def overview(self) -> Overview:
+        """What the first page asks."""
+        return Overview(self._connection)
 
     def find(self, account: AccountName, id: GenerationId) -> Generation | None:
         """Return a generation; None for an unknown id."""
@@ -134,6 +144,10 @@ class Reading:
             wanted.append(generations.c.model == of.model)
         # Each filter has an index together with the phase, which serves it without one too: phases are few.
         phases = list(Phase) if wanted and of.phase is None else [of.phase]
+        if of.reason is not None:
+            wanted.append(or_(generations.c.end_reason == of.reason, generations.c.drop_reason == of.reason))
+        if of.id_part is not None:
+            wanted.append(generations.c.id.icontains(of.id_part, autoescape=True))
         if after is not None:
             # The time alone is what an index that leaves the account out can use of a place.
             wanted.append(generations.c.discovered_us <= after.discovered_us)

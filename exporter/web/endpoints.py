@@ -1,35 +1,15 @@
-"""The exporter's own pages over HTTP: metrics, health, readiness, reload, and a landing page."""
+"""What programs ask for: metrics, health, readiness and reload."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from html import escape
 from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from exporter.errors import ConfigError
 from exporter.heartbeat import Heartbeat
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Vivix exporter</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
-dt {{ margin-top: .75rem }} dd {{ margin: 0; color: #555 }}</style></head>
-<body>
-<h1>Vivix exporter</h1>
-<p>Prometheus metrics about generations submitted to the Vivix API. Version {version}.</p>
-<dl>
-<dt><a href="metrics">/metrics</a></dt><dd>metrics for Prometheus</dd>
-<dt><a href="-/healthy">/-/healthy</a></dt><dd>whether the exporter makes progress</dd>
-<dt><a href="-/ready">/-/ready</a></dt><dd>whether its state is loaded and it follows generations</dd>
-<dt><a href="api/v1/generations">/api/v1/generations</a></dt><dd>generations as JSON;
-described by <a href="api/v1/openapi.json">OpenAPI</a></dd>
-</dl>
-</body></html>
-"""
 
 
 class Scrape(Protocol):
@@ -46,7 +26,6 @@ class Endpoints:
         scrape: Scrape,
         is_ready: Callable[[], bool],
         heartbeat: Heartbeat,
-        version: str,
         *,
         reload: Callable[[], Awaitable[ConfigError | None]] | None = None,
         routes: Sequence[Route] = (),
@@ -56,22 +35,22 @@ class Endpoints:
         self._scrape = scrape
         self._is_ready = is_ready
         self._heartbeat = heartbeat
-        self._version = version
         self._reload = reload
         self._routes = routes
 
-    def app(self) -> Starlette:
-        """Return the pages as an ASGI application."""
-        return Starlette(
-            routes=[
-                Route("/", self._landing),
-                Route("/metrics", self._metrics),
-                Route("/-/healthy", self._healthy),
-                Route("/-/ready", self._ready),
-                Route("/-/reload", self._reload_config, methods=["POST", "PUT"]),
-                *self._routes,
-            ]
-        )
+    def app(self, prefix: str = "", home: str = "/") -> Starlette:
+        """Return the pages as an ASGI application, under a prefix if one is given; who then asks for the
+        root is sent to `home`."""
+        routes: list[BaseRoute] = [
+            Route("/metrics", self._metrics),
+            Route("/-/healthy", self._healthy),
+            Route("/-/ready", self._ready),
+            Route("/-/reload", self._reload_config, methods=["POST", "PUT"]),
+            *self._routes,
+        ]
+        if prefix:
+            routes = [Mount(prefix, routes=routes), Route("/", lambda _: RedirectResponse(home, 302))]
+        return Starlette(routes=routes)
 
     async def _metrics(self, request: Request) -> Response:
         if not self._is_ready():
@@ -107,9 +86,6 @@ class Endpoints:
         if refused is not None:
             return PlainTextResponse(f"The configuration is refused: {refused}\n", status_code=500)
         return PlainTextResponse("Reloaded.\n")
-
-    async def _landing(self, _request: Request) -> Response:
-        return HTMLResponse(_PAGE.format(version=escape(self._version)))
 
 
 def _accepts_gzip(header: str) -> bool:

@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol with deadlines and bounds, so that no client holds the server up."""
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
@@ -36,11 +37,19 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. `connections` and `conditions` are shared by all of a server's."""
 
     def __init__(
-        self, *args: Any, limits: Limits, connections: Connections, conditions: Conditions, **kwargs: Any
+        self,
+        *args: Any,
+        limits: Limits,
+        connections: Connections,
+        conditions: Conditions,
+        admits: Callable[[Any], bool] | None = None,
+        **kwargs: Any,
     ) -> None:
+        """`admits` decides by a TLS connection whether its client may ask for anything."""
         super().__init__(*args, **kwargs)
         self._limits = limits
         self._all = connections
+        self._admits = admits
         self._conditions = conditions
         self._reading = _Turn.HEAD
         self._turn = _Turn.ANSWER
@@ -58,8 +67,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Whatever the system does not take at once counts as unread.
-        transport.set_write_buffer_limits(high=0)
+        if self._admits is not None and not self._admits(transport.get_extra_info("ssl_object")):
+            transport.abort()
+            return
+        # Whatever the system does not take at once counts as unread. Not 0, at which TLS waits with nothing.
+        transport.set_write_buffer_limits(high=1)
         full = self._all.is_full
         if full:
             self._conditions.full.note(connections=len(self._all))

@@ -16,6 +16,7 @@ from exporter.errors import ConfigError, ListenError
 from exporter.web.conditions import Conditions
 from exporter.web.connections import Connections
 from exporter.web.limits import Limits, raise_file_limit, usual_limits
+from exporter.web.lock.tls import Tls
 from exporter.web.protocol import BoundedProtocol
 
 _BACKLOG = 256
@@ -90,17 +91,31 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, listeners: Sequence[socket.socket], limits: Limits | None = None) -> None:
+async def serve(
+    app: ASGIApp,
+    listeners: Sequence[socket.socket],
+    limits: Limits | None = None,
+    *,
+    tls: Tls | None = None,
+    prefix: str = "",
+) -> None:
     """Serve `app` until cancelled; answers under way then have a few seconds to finish. Clients are bounded
-    by `limits`, by default the usual ones, once this process may open as many files as the system allows."""
+    by `limits`, by default the usual ones, once this process may open as many files as the system allows.
+    Paths begin with `prefix`."""
     if limits is None:
         raise_file_limit()
         limits = usual_limits()
     connections, conditions = Connections(limits.connections), Conditions()
-    protocol = partial(BoundedProtocol, limits=limits, connections=connections, conditions=conditions)
+    protocol = partial(
+        BoundedProtocol,
+        limits=limits,
+        connections=connections,
+        conditions=conditions,
+        admits=None if tls is None else tls.admits,
+    )
     server = _Server(
         uvicorn.Config(
-            _Reserve(app, connections, limits.busy, conditions),
+            _Reserve(app, connections, limits.busy, conditions, prefix),
             http=cast(type[asyncio.Protocol], protocol),
             ws="none",
             log_config=None,
@@ -109,6 +124,7 @@ async def serve(app: ASGIApp, listeners: Sequence[socket.socket], limits: Limits
             server_header=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=limits.grace,
+            ssl_context_factory=None if tls is None else lambda *_: tls.context,
         )
     )
     with _accept_errors_noted(conditions):
@@ -127,14 +143,17 @@ class _Reserve:
     """An application of which /metrics and the probes answer however busy the rest is, and that says so where
     the server stops before an answer is there."""
 
-    def __init__(self, app: ASGIApp, connections: Connections, busy: int, conditions: Conditions) -> None:
+    def __init__(
+        self, app: ASGIApp, connections: Connections, busy: int, conditions: Conditions, prefix: str
+    ) -> None:
         self._app = app
         self._connections = connections
         self._busy = busy
+        self._reserved = [f"{prefix}{path}" for path in _RESERVED]
         self._conditions = conditions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._connections.busy > self._busy and scope["path"] not in _RESERVED:
+        if self._connections.busy > self._busy and scope["path"] not in self._reserved:
             self._conditions.full.note(requests=self._connections.busy)
             await _later("Too many requests; try again.")(scope, receive, send)
             return

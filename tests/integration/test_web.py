@@ -55,7 +55,7 @@ class Site:
     def __post_init__(self) -> None:
         self.heartbeat = Heartbeat(self.clock)
         self.url = ""
-        self.pages = Endpoints(self.scrape, lambda: self.ready, self.heartbeat, "1.2.3 <beta>")
+        self.pages = Endpoints(self.scrape, lambda: self.ready, self.heartbeat)
 
     def collect(self) -> list[Metric]:
         self.collected += 1
@@ -194,15 +194,6 @@ async def test_readiness_is_that_of_the_state(site: Site, browser: httpx.AsyncCl
     site.ready = False
     assert (await browser.get("/-/ready")).status_code == 503
     assert (await browser.get("/-/healthy")).status_code == 200, "loading is not stalling"
-
-
-async def test_the_landing_page_links_to_every_other(browser: httpx.AsyncClient) -> None:
-    answer = await browser.get("/")
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert "1.2.3 &lt;beta&gt;" in answer.text
-    for page in ("metrics", "-/healthy", "-/ready"):
-        assert f'href="{page}"' in answer.text
-        assert (await browser.get(f"/{page}")).status_code == 200
 
 
 async def test_pages_are_read_and_nothing_else(browser: httpx.AsyncClient) -> None:

@@ -63,15 +63,19 @@ async def prometheus(
     interval: str = "1s",
     rules: Sequence[Path] = (),
     alertmanager: str | None = None,
+    scrape: Mapping[str, object] | None = None,
 ) -> AsyncIterator[str]:
-    """A Prometheus that scrapes `targets` as the job `vivix` and evaluates `rules`, both every `interval`."""
+    """A Prometheus that scrapes `targets` as the job `vivix` and evaluates `rules`, both every `interval`.
+    `scrape` are further settings of the job."""
     config: dict[str, object] = {
         "global": {
             "scrape_interval": interval,
             "scrape_timeout": interval,
             "evaluation_interval": interval,
         },
-        "scrape_configs": [{"job_name": "vivix", "static_configs": [{"targets": list(targets)}]}],
+        "scrape_configs": [
+            {"job_name": "vivix", "static_configs": [{"targets": list(targets)}], **(scrape or {})}
+        ],
         "rule_files": [str(path) for path in rules],
     }
     if alertmanager is not None:
