@@ -42,6 +42,7 @@ bench: $(VENV)/.package $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_polls.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_metrics.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_pages.py
 	@tests/install-servers
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_replicas.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_lists.py
@@ -59,11 +60,12 @@ check-phoenix: $(VENV)/.package $(VENV)/.dev
 dashboards: $(VENV)/.dev
 	cd dashboards && ../$(BIN)/python -m mixin.render $(if $(RUNBOOKS),--runbooks '$(RUNBOOKS)') $(if $(GRAFANA),--grafana '$(GRAFANA)')
 
-## pictures: draw dashboards/pictures with data of the demo, which runs for MINUTES (20)
+## pictures: draw docs/pictures, and dashboards/pictures, with data of the demo, which runs for MINUTES (20)
 pictures: $(VENV)/.package $(VENV)/.dev
 	@tests/install-servers
 	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS)
 	PYTHONPATH=tests:dashboards $(BIN)/python tests/dashboards/draw_pictures.py $(or $(MINUTES),20)
+	PYTHONPATH=tests $(BIN)/python tests/draw_pages.py 30
 
 ## constraints: renew the locked versions of the development environment
 constraints:
