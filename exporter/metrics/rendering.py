@@ -54,13 +54,14 @@ class _Written:
 
 @dataclass(slots=True)
 class _Account:
-    """The text of an account's totals, one block for each durable metric, and what it was written from."""
+    """The text of an account's totals, a block of series for each durable metric, and what it was written
+    from."""
 
     totals: Totals = field(default_factory=dict)
     exemplars: Mapping[Series, OfCells] = field(default_factory=dict)
     known: Known | None = None
     series: dict[Series, _Written] = field(default_factory=dict)
-    blocks: list[bytes] = field(default_factory=list)
+    blocks: list[list[bytes]] = field(default_factory=list)
 
 
 class Rendering:
@@ -99,7 +100,8 @@ class Rendering:
         for place, durable in enumerate(DURABLES):
             kind = "histogram" if durable.family in HISTOGRAMS else "counter"
             yield self._head(Metric(durable.name, durable.help, kind))
-            yield from (self._accounts[facts.account].blocks[place] for facts in accounts)
+            for facts in accounts:
+                yield from self._accounts[facts.account].blocks[place]
         for place, gauge in enumerate(GAUGES):
             yield self._head(Metric(gauge.name, gauge.help, "gauge"))
             names = ("account", *gauge.labels)
@@ -183,7 +185,7 @@ class Rendering:
                     )
                 after.series[series] = one
                 written.append(one.text)
-            after.blocks.append(b"".join(written))
+            after.blocks.append(written)
         return after
 
     def _durable(self, durable: Durable, series: Series, cells: Mapping[str, int], exemplars: OfCells) -> str:

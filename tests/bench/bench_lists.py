@@ -1,5 +1,5 @@
-"""How long each list over a million remembered generations takes, and what its indexes cost each write.
-On SQLite, then on PostgreSQL."""
+"""How long each list over a million remembered generations takes, and what its indexes cost each write, on
+SQLite: in processor time, since it answers within the process."""
 
 import random
 import statistics
@@ -10,16 +10,14 @@ from contextlib import contextmanager
 from itertools import islice, product
 from pathlib import Path
 
+from bench.table import Row, report
 from sqlalchemy import func, insert, select, text
 
-from bench.table import Row, report
-from exporter.config import Secret
 from exporter.domain.values import AccountName, Phase
 from exporter.store import open_database
 from exporter.store.database import Database
 from exporter.store.reading import Filter, Place, Reading
 from exporter.store.schema import FAILED, generations
-from support.postgresql import Server
 
 MANY, DAY_US = 1_000_000, 86_400_000_000
 NOW_US = 1_762_000_000_000_000
@@ -95,9 +93,10 @@ def questions() -> Iterator[tuple[str, Callable[[Reading], object]]]:
             .group_by(c.account, c.end_reason, c.model)
         )
         ended = (
-            select(c.account, c.status, func.count(), func.sum(c.end_credits_used_micro))
+            select(c.account + "", c.status, func.count(), func.sum(c.end_credits_used_micro))
             .where(c.closed_us >= since, c.end_recorded_us.is_not(None))
-            .group_by(c.account, c.status)
+            # As an expression: SQLite would take an index on accounts, and read all of it.
+            .group_by(c.account + "", c.status)
         )
         yield f"failures of a {name}", lambda r, q=failed: r._connection.execute(q).all()  # type: ignore[misc]
         yield f"ends of a {name}", lambda r, q=ended: r._connection.execute(q).all()  # type: ignore[misc]
@@ -111,16 +110,16 @@ def ask(database: Database) -> Iterator[Row]:
         for name, question in questions():
             took = []
             for _ in range(4):
-                begun = time.perf_counter()
+                begun = time.process_time()
                 question(reading)
-                took.append(time.perf_counter() - begun)
+                took.append(time.process_time() - begun)
             slowest[name] = max(slowest.get(name, 0.0), statistics.median(took[1:]))
     for name, seconds in slowest.items():
-        yield Row(name, seconds * 1e3, "ms", 40)
+        yield Row(name, seconds * 1e3, "ms of CPU", 40)
 
 
 @contextmanager
-def opened(at: Path | Secret) -> Iterator[Database]:
+def opened(at: Path) -> Iterator[Database]:
     database = open_database(at, owner=True)
     try:
         yield database
@@ -128,18 +127,15 @@ def opened(at: Path | Secret) -> Iterator[Database]:
         database.close()
 
 
-def measure(without: Path | Secret, with_them: Path | Secret) -> Iterator[Row]:
+def measure(without: Path, with_them: Path) -> Iterator[Row]:
     with opened(without) as database:
         with database.begin() as connection:
             for index in ADDED:
                 connection.execute(text(f"DROP INDEX {index}"))
             connection.execute(text("CREATE INDEX generations_by_age ON generations (closed_us)"))
-        before = fill(database, MANY // 10)
+        before = fill(database, MANY)
     with opened(with_them) as database:
         after = fill(database, MANY)
-        if database.shared:
-            with database.begin() as connection:
-                connection.execute(text("ANALYZE generations"))
         yield from ask(database)
     yield Row("an insertion without the indexes of version 4", before * 1e6, "us of CPU")
     yield Row("an insertion with them", after * 1e6, "us of CPU")
@@ -148,8 +144,6 @@ def measure(without: Path | Secret, with_them: Path | Secret) -> Iterator[Row]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report("lists", list(measure(Path(folder) / "without.db", Path(folder) / "with.db")))
-    with Server() as server, server.database() as without, server.database() as with_them:
-        report("lists-postgresql", list(measure(without, with_them)))
 
 
 if __name__ == "__main__":
