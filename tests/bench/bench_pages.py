@@ -80,8 +80,9 @@ async def main() -> None:
                     answer = await http.get(f"{running.url}{path_of}{separator}nobody={number}")
                     took.append(1_000 * (time.process_time() - began))
                     answer.raise_for_status()
+                usual = statistics.median(took[1:])
                 print(
-                    f"{name}: first {took[0]:.0f} ms, then {statistics.median(took[1:]):.1f} ms of CPU, client included"
+                    f"{name}: first {took[0]:.0f} ms, then {usual:.1f} ms of CPU, client included", flush=True
                 )
             began, since = time.process_time(), time.monotonic()
             async with asyncio.TaskGroup() as watchers:
