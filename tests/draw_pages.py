@@ -20,14 +20,16 @@ async def main() -> None:
     async with demo(free_port(), SPEED) as url:
         await _ready(url)
         await asyncio.sleep(int(sys.argv[1]))
-        async with chromium() as browser:
-            async with visit(browser, url, viewport=SIZE, color_scheme="light") as here:
-                await here.go("/")
-                await here.page.screenshot(path=FOLDER / "first-page.png")
-                await here.page.locator('[data-live="failures"] a.id').first.click()
-                await here.page.locator(".sentence").wait_for()
-                await here.page.screenshot(path=FOLDER / "generation.png", full_page=True)
-                here.assert_silent()
+        async with (
+            chromium() as browser,
+            visit(browser, url, viewport=SIZE, color_scheme="light") as here,
+        ):
+            await here.go("/")
+            await here.page.screenshot(path=FOLDER / "first-page.png")
+            await here.page.locator('[data-live="failures"] a.id').first.click()
+            await here.page.locator(".sentence").wait_for()
+            await here.page.screenshot(path=FOLDER / "generation.png", full_page=True)
+            here.assert_silent()
 
 
 async def _ready(url: str) -> None:

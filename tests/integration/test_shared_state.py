@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -299,3 +300,23 @@ async def test_a_replica_with_other_metrics_is_refused_with_status_2(tmp_path: P
         )
     assert done.returncode == 2
     assert "metrics.duration_buckets: this configuration differs from that of the replicas (2)" in done.stderr
+
+
+async def test_pages_show_the_same_on_every_replica_but_for_what_an_owner_alone_knows(
+    tmp_path: Path, at: Secret
+) -> None:
+    async with pair(tmp_path, at) as both:
+        for id in ("first", "second"):
+            assert await both.deliver(both.owner, id) == 204
+        for path in ("/?status=completed", "/?account=studio", "/?q=irs", "/generations/second"):
+            mine, theirs = [(await one.http.get(f"{one.url}{path}")) for one in (both.owner, both.other)]
+            assert mine.status_code == theirs.status_code == 200
+            assert without_times(mine.text) == without_times(theirs.text), path
+        page = (await both.other.http.get(f"{both.other.url}/")).text
+        assert "known to its owner" in page
+        assert "this replica" in page
+
+
+def without_times(page: str) -> str:
+    """A page without how long ago something was, which depends on when it was drawn."""
+    return re.sub(r"[0-9.]+ (s|min|h|d)( [0-9]+ (s|min|h))? ago", "", page)
