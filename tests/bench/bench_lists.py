@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from itertools import islice, product
 from pathlib import Path
 
-from bench.table import Row, report
 from sqlalchemy import func, insert, select, text
 
+from bench.table import Row, report
 from exporter.domain.values import AccountName, Phase
 from exporter.store import open_database
 from exporter.store.database import Database
