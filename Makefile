@@ -43,9 +43,11 @@ bench: $(VENV)/.package $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_metrics.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_pages.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_commands.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_memory.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_lists.py
 	@tests/install-servers
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_replicas.py
-	PYTHONPATH=tests $(BIN)/python tests/bench/bench_lists.py
 
 ## soak: one exporter through HOURS (24) of simulated trouble at SPEED (60) times real time; prints what held
 soak: $(VENV)/.package $(VENV)/.dev
