@@ -625,3 +625,33 @@ async def test_spans_are_printed_where_that_is_asked_for(tmp_path: Path) -> None
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     assert "Traceback" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--web.config.file", "nowhere.yml"), "nowhere.yml: cannot read the web configuration"),
+        (("--web.config.file", "WRONG"), "did you mean 'basic_auth_users'?"),
+        (("--web.external-url", "ftp://example.org/"), "is not a URL"),
+        (("--web.external-url", "https://example.org/?q=1"), "is not a URL"),
+        (("--web.webhook-listen-address", "9894"), "is not an address"),
+    ],
+)
+def test_flags_of_the_server_that_make_no_sense_are_refused_at_the_start(
+    tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    wrong = tmp_path / "web.yml"
+    wrong.write_text("basic_auth_user: {}\n")
+    given = [str(wrong) if flag == "WRONG" else flag for flag in flags]
+    assert_refused(run(*on_a_free_port(configured(tmp_path)), *given), 2, message)
+
+
+def test_check_reads_the_web_configuration_too(tmp_path: Path) -> None:
+    config, web = configured(tmp_path), tmp_path / "web.yml"
+    web.write_text("basic_auth_users: {}\n")
+    well = run("check", "--config.file", str(config), "--web.config.file", str(web))
+    assert well.returncode == 0
+    assert f"{web}: valid" in well.stdout
+    web.write_text("basic_auth_users: {dave: secret}\n")
+    wrong = run("check", "--config.file", str(config), "--web.config.file", str(web))
+    assert_refused(wrong, 2, f"{web}: basic_auth_users.dave: expected a bcrypt hash")

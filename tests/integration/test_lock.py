@@ -12,6 +12,7 @@ import bcrypt
 import httpx
 import pytest
 import yaml
+from playwright.async_api import Response, expect
 
 from exporter.app import App
 from exporter.config import load_config
@@ -19,6 +20,7 @@ from exporter.store import open_database
 from exporter.web.lock.tls import checked
 from exporter.web.server import bound_address, listen
 from exporter.web.serving import serving
+from support.browser import chromium, visit
 from support.certificates import Certificate, authority, signed_by
 from support.prometheus import prometheus, query, tool
 from support.running import write_config
@@ -298,3 +300,26 @@ async def test_a_real_prometheus_and_curl_get_in_with_certificate_and_password(t
         output, _ = await curl.communicate()
         assert curl.returncode == 0
         assert b"vivix_exporter_build_info" in output
+
+
+def is_fetched(answer: Response) -> bool:
+    """Whether a script asked for it."""
+    return answer.request.resource_type == "fetch"
+
+
+async def test_a_browser_gets_in_with_a_password_and_stays_up_to_date(tmp_path: Path) -> None:
+    async with locked(tmp_path, tls_server_config=PAIR, basic_auth_users=USERS) as at:
+        password = {"username": "dave", "password": PASSWORD}
+        async with (
+            chromium() as browser,
+            visit(
+                browser, f"https://{at.address}", http_credentials=password, ignore_https_errors=True
+            ) as here,
+        ):
+            async with here.page.expect_response(
+                lambda answer: answer.request.resource_type == "fetch"
+            ) as again:
+                await here.go("/")
+                await expect(here.page.locator("h1")).to_have_text("What your generations are doing")
+            assert (await again.value).status == 200
+            here.assert_silent()

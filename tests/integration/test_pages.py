@@ -91,6 +91,15 @@ async def test_a_failed_generation_is_found_by_keyboard_alone(tmp_path: Path) ->
         here.assert_silent()
 
 
+async def test_a_search_is_not_repeated_by_itself(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        wanted = await at.end()
+        searched = (await at.running.http.get(f"{at.running.url}/?q={wanted[:9]}")).text
+        assert wanted in searched
+        assert "data-live" not in searched
+        assert "data-live" in (await at.running.http.get(f"{at.running.url}/?status=failed")).text
+
+
 async def test_a_whole_id_leads_straight_to_its_page(tmp_path: Path) -> None:
     async with visited(tmp_path) as (at, here):
         wanted = await at.end()

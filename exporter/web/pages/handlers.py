@@ -27,7 +27,7 @@ from exporter.web.pages.summary import Summary, summarise
 PAGE = 100
 """Generations on one page of a list, and of those that run on the first page."""
 _FAILURES = 20
-_FRESH, _LATELY = 1.0, 10.0
+_FRESH, _LATELY = 1.0, 30.0
 """Seconds for which a page, and what it says of the last hour and longer, is kept for whoever else asks."""
 
 _NO_STORE = "The state cannot be read at present; try again."

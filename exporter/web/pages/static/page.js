@@ -64,7 +64,7 @@
   for (const region of regions(document)) seen.set(region.dataset.live, region.innerHTML);
   finish(document);
   const answered = performance.getEntriesByType("navigation")[0].responseStatus;
-  if (!answered || answered < 400) {
+  if (seen.size && (!answered || answered < 400)) {
     const again = async () => {
       if (!document.hidden) await refresh();
       setTimeout(again, EVERY);
