@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.domain.labels import OTHER, LabelLimit
+from exporter.domain.spend import Spend
 from exporter.domain.values import UNKNOWN, AccountName, Discovered, Dropped, Ended, Fact, Started, Status
 
 VALUE = "value"
@@ -43,6 +44,10 @@ class Family(StrEnum):
     OUTPUTS = "outputs"
     DISCOVERED = "discovered"
     DROPPED = "dropped"
+    BACKFILLED = "backfilled"
+    ESTIMATES = "estimates"
+    SPEND = "spend"
+    """Not a sum of facts but `Spend`: its cells are replaced, and may become less."""
 
 
 HISTOGRAMS = (Family.DURATION, Family.QUEUE)
@@ -65,18 +70,24 @@ Totals = Mapping[Series, Mapping[str, int]]
 @dataclass(slots=True)
 class Additions:
     """What a group of facts adds, none of which is negative: an amount for each series and cell, the label
-    values that were given a place, and how often one found none, by account and label."""
+    values that were given a place, and how often one found none, by account and label. `spend` replaces."""
 
     amounts: Counter[tuple[Series, str]] = field(default_factory=Counter)
     admitted: defaultdict[tuple[AccountName, Label], set[str]] = field(
         default_factory=lambda: defaultdict(set)
     )
     overflow: Counter[tuple[AccountName, Label]] = field(default_factory=Counter)
+    spend: dict[AccountName, Spend] = field(default_factory=dict)
 
 
 def bucket_cell(bound_us: int) -> str:
     """Return the cell of the bucket whose upper bound is `bound_us`."""
     return f"le={bound_us}"
+
+
+def spend_of(account: AccountName) -> Series:
+    """Return the series that holds what the account's wallet has spent."""
+    return Series(account, Family.SPEND, ())
 
 
 class Ledger:
@@ -112,7 +123,8 @@ class Ledger:
         return [
             series
             for series, cells in known.items()
-            if any(amount > loaded.get(series, {}).get(cell, 0) for cell, amount in cells.items())
+            if series.family is not Family.SPEND
+            and any(amount > loaded.get(series, {}).get(cell, 0) for cell, amount in cells.items())
         ]
 
     def is_loaded(self, account: AccountName) -> bool:
@@ -135,7 +147,13 @@ class Ledger:
         for (account, label), values in additions.admitted.items():
             self._limits[label].admit(account, values)
         self.overflow.update(additions.overflow)
+        for account, spend in additions.spend.items():
+            self._totals[account][spend_of(account)] = spend.cells()
         return full
+
+    def spend(self, account: AccountName) -> Spend | None:
+        """Return what the account's wallet has spent; None where it was never read."""
+        return Spend.from_cells(self._totals[account].get(spend_of(account), {}))
 
     def known_models(self, account: AccountName) -> list[str]:
         """Return the models that have series of their own."""
@@ -187,6 +205,10 @@ class Ledger:
         self._count(additions, Series(account, Family.GENERATIONS, (model, status)), 1)
         self._count(additions, Series(account, Family.CREDITS, (model,)), end.credits_used_micro)
         self._count(additions, Series(account, Family.OUTPUTS, (model,)), end.outputs)
+        if ended.estimate_micro is not None:
+            self._count(additions, Series(account, Family.ESTIMATES, (model, status)), ended.estimate_micro)
+        if ended.backfilled:
+            self._count(additions, Series(account, Family.BACKFILLED, (model, status)), 1)
         if end.duration_us is not None:
             self._observe(additions, Series(account, Family.DURATION, (model, status)), end.duration_us)
         if end.status is Status.FAILED:

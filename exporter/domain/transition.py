@@ -26,6 +26,8 @@ from exporter.domain.values import (
 
 _OF_POLLS = {"polls", "observed_us", "pending_us"}
 _material = attrgetter(*(one.name for one in fields(Generation) if one.compare and one.name not in _OF_POLLS))
+BACKFILLED_AFTER_US = 300_000_000
+"""An end that lies so long before the id was registered is history: nobody waited for it to be counted."""
 
 
 def discover(generation: Generation) -> Transition:
@@ -156,7 +158,14 @@ def _end(generation: Generation, observation: Observation, status: Status) -> Tr
         message=observation.message if failed else None,
     )
     ended = replace(generation, status=status, created_us=created_us, end=end)
-    fact = Ended(ended.model or UNKNOWN, end, refunded_micro=charged_micro if failed else 0)
+    ended_us = ended.ended_us
+    fact = Ended(
+        ended.model or UNKNOWN,
+        end,
+        refunded_micro=charged_micro if failed else 0,
+        estimate_micro=ended.credits_estimate_micro,
+        backfilled=ended_us is not None and ended.discovered_us - ended_us > BACKFILLED_AFTER_US,
+    )
     return Transition(ended, (fact,))
 
 

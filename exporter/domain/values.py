@@ -248,12 +248,14 @@ class Ended:
     """The end of a generation, seen for the first time.
 
     `refunded_micro` is what a failure was reported to have been charged: the API refunds failures, so it is
-    no part of the credits used.
+    no part of the credits used. `backfilled` is whether it had ended long before the exporter was told of it.
     """
 
     model: str
     end: End
     refunded_micro: int = 0
+    estimate_micro: int | None = None
+    backfilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

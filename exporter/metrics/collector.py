@@ -73,6 +73,7 @@ class Collector:
             broken_files=account.sources.broken_files,
             in_flight=self._in_flight(account, known, now),
             plan=plan,
+            spend=self._ledger.spend(poller.account),
             tier=None if tier is None else self._info_labels.tier(poller.account, tier),
             models=self._info_labels.models(poller.account, poller.account_info.models(now)),
             now=now,

@@ -8,8 +8,10 @@ from typing import Protocol
 
 from exporter.clock import MICROS
 from exporter.domain.ledger import Family
+from exporter.domain.spend import Spend
 from exporter.domain.values import DropReason, Source, Status
 from exporter.polling.poller import Poller
+from exporter.polling.webhook_trust import WebhookTrust
 from exporter.sources.listing import Sources
 from exporter.vivix.payload import Plan
 
@@ -45,6 +47,7 @@ class Snapshot:
     broken_files: int
     in_flight: InFlight
     plan: Plan | None
+    spend: Spend | None
     tier: str | None
     models: Sequence[Labels]
     now: float
@@ -112,6 +115,10 @@ def _models_and_ends(known: Known) -> Iterable[Labels]:
     return product(known.models, _ENDS)
 
 
+def _relied_on(trust: WebhookTrust) -> bool | None:
+    return trust.relied_on if trust.configured else None
+
+
 GAUGES = (
     Gauge(
         "vivix_generations_in_flight",
@@ -174,6 +181,19 @@ GAUGES = (
         _of_plan(lambda plan: None if plan.cycle_resets_us is None else plan.cycle_resets_us / MICROS),
     ),
     Gauge(
+        "vivix_account_spend_observed_credits",
+        "Credits that the wallet has spent since the exporter first read it, through all cycles; as of the "
+        "read before the last.",
+        (),
+        _one(lambda s: None if s.spend is None else s.spend.observed / MICROS),
+    ),
+    Gauge(
+        "vivix_account_spend_followed_credits",
+        "The part of them that the generations followed explain, as of the same read.",
+        (),
+        _one(lambda s: None if s.spend is None else s.spend.followed / MICROS),
+    ),
+    Gauge(
         "vivix_account_calls_per_minute_limit",
         "Calls a minute that the account's plan allows, the applications' own included.",
         (),
@@ -202,6 +222,13 @@ GAUGES = (
         "1, with category and creator of each model that the account may use.",
         ("model", "category", "creator"),
         lambda s: [(labels, 1) for labels in s.models],
+    ),
+    Gauge(
+        "vivix_exporter_webhooks_relied_on",
+        "Whether ends are expected by webhook, so that polling is left to a safety net; 0 after several in a "
+        "row did not come.",
+        (),
+        _one(lambda s: _relied_on(s.poller.follower.webhook_trust)),
     ),
     Gauge(
         "vivix_generation_files_broken",
@@ -282,5 +309,21 @@ DURABLES = (
         ("reason",),
         Family.DROPPED,
         lambda _: product(DropReason),
+    ),
+    Durable(
+        "vivix_generations_backfilled",
+        "Of the generations that ended, those that had ended more than 5 min before the exporter was told of "
+        "them.",
+        ("model", "status"),
+        Family.BACKFILLED,
+        _models_and_ends,
+    ),
+    Durable(
+        "vivix_credits_estimated",
+        "The API's estimates of the credits that ended generations would cost, where it gave one.",
+        ("model", "status"),
+        Family.ESTIMATES,
+        _models_and_ends,
+        MICROS,
     ),
 )

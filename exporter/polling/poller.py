@@ -20,6 +20,7 @@ from exporter.polling.follower import Follower
 from exporter.polling.reservation import Reservation
 from exporter.polling.schedule import stretch
 from exporter.polling.terms import Terms
+from exporter.polling.wallet_reads import WalletReads
 from exporter.polling.witnesses import MODELS, PLAN, Owner, Witness, Witnesses
 from exporter.store import Store
 from exporter.vivix.client import Client, Endpoint, Reply
@@ -62,6 +63,7 @@ class Poller:
         self._witnesses = Witnesses(follower.schedule)
         self._log = CallLog(self.account)
         self._out = 0
+        self._wallet = WalletReads(self.account, store)
         self._reservation = Reservation(self.account, store, clock)
         self._wake = asyncio.Event()
         self._apply_plan()
@@ -78,6 +80,7 @@ class Poller:
         if other_api:
             self.account_info = AccountInfo()
             self._reservation.plan = None
+            self._wallet = WalletReads(self.account, self._store, anew=True)
             self._witnesses = Witnesses(self.follower.schedule)
         if other_api or key != self._key.value:
             self.backoff.new_key(self._clock.monotonic())
@@ -200,22 +203,24 @@ class Poller:
         try:
             self._check_owned()
             if what is Due.PLAN:
+                asked_us, wallet = self._clock.now_us(), self._wallet
                 plan = await self._client.plan()
                 self._answered(witness, plan)
                 self.account_info.set_plan(plan.value, self._clock.monotonic())
                 self._apply_plan()
                 if plan.value.calls_per_minute is not None:
                     await self._reservation.note_plan(plan.value.calls_per_minute)
+                await wallet.note(plan.value, asked_us, self._clock.now_us())
             else:
                 models = await self._client.models()
                 self._answered(witness, models)
                 self.account_info.set_models(models.value, self._clock.monotonic())
                 for model in models.value:
                     self.follower.cadence.set_category(model.slug, model.category)
-        except NotOwnerError:
-            return
         except ApiError as error:
             self._failed(witness, error, started, certain=True)
+        except StoreError:
+            pass  # of the wallet's reads the next one says the same
 
     def _check_owned(self) -> None:
         """Raise NotOwnerError where the process was frozen for so long, just before a call, that the account

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from exporter.domain.ledger import Family, Label, Series
+from exporter.domain.spend import Charge
 from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase
 from exporter.store import rows
 from exporter.store.letters import Kind, Letter
@@ -83,6 +84,9 @@ class DueSpans:
     def is_set_aside(self) -> bool:
         """Whether the receiver has refused these spans before."""
         return self.due_us < 0
+
+
+_FAMILIES = frozenset(family.value for family in Family)
 
 
 class Reading:
@@ -174,10 +178,41 @@ class Reading:
         )
         return [(row.model, row.end_duration_us) for row in reversed(found.all())]
 
+    def charges(self, account: AccountName, since_us: int) -> list[Charge]:
+        """Return the charges of the account's generations that have not ended, or ended no earlier."""
+        found = self._connection.execute(
+            select(
+                generations.c.created_us,
+                generations.c.credits_estimate_micro,
+                generations.c.end_recorded_us,
+                generations.c.end_us,
+                generations.c.end_duration_us,
+                generations.c.end_credits_used_micro,
+            ).where(
+                generations.c.account == account,
+                generations.c.created_us.is_not(None),
+                or_(
+                    generations.c.closed_us.is_(None),
+                    and_(generations.c.closed_us >= since_us, generations.c.end_recorded_us.is_not(None)),
+                ),
+            )
+        )
+        return [
+            Charge(
+                row.created_us,
+                row.credits_estimate_micro,
+                row.end_us if row.end_duration_us is None else row.created_us + row.end_duration_us,
+                row.end_credits_used_micro or 0,
+            )
+            for row in found
+        ]
+
     def totals(self, account: AccountName) -> Iterator[tuple[Series, str, int]]:
         """Yield the account's durable totals."""
         for row in self._connection.execute(select(totals).where(totals.c.account == account)):
-            yield Series(account, Family(row.family), tuple(json.loads(row.labels))), row.cell, row.amount
+            # A newer replica may have brought metrics that this one does not show.
+            if row.family in _FAMILIES:
+                yield Series(account, Family(row.family), tuple(json.loads(row.labels))), row.cell, row.amount
 
     def admissions(self, account: AccountName) -> Iterator[tuple[Label, str]]:
         """Yield the label values that have a series of their own."""

@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy import Connection, case
 
-from exporter.domain.ledger import LARGEST, Additions
+from exporter.domain.ledger import LARGEST, Additions, Family, spend_of
 from exporter.store.schema import admissions, totals
 from exporter.store.upsert import insert
 
@@ -31,6 +31,26 @@ def add(connection: Connection, additions: Additions) -> None:
                 index_elements=["account", "family", "labels", "cell"], set_={"amount": sum_}
             ),
             amounts,
+        )
+    levels = [
+        {
+            "account": account,
+            "family": Family.SPEND.value,
+            "labels": json.dumps(spend_of(account).labels),
+            "cell": cell,
+            "amount": amount,
+        }
+        for account, spend in additions.spend.items()
+        for cell, amount in spend.cells().items()
+    ]
+    if levels:
+        replacing = insert(connection, totals)
+        connection.execute(
+            replacing.on_conflict_do_update(
+                index_elements=["account", "family", "labels", "cell"],
+                set_={"amount": replacing.excluded.amount},
+            ),
+            levels,
         )
     admitted = [
         {"account": account, "label": label.value, "value": value}

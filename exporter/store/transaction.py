@@ -6,12 +6,15 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, false, insert, or_, select, update
 
+from exporter.clock import MICROS
 from exporter.domain import transition
 from exporter.domain.ledger import Additions, Ledger
+from exporter.domain.spend import Charge, Spend, WalletRead, is_same_window, window
 from exporter.domain.values import (
     AccountName,
     Discovered,
     DropReason,
+    Ended,
     Generation,
     GenerationId,
     NewGeneration,
@@ -31,6 +34,8 @@ from exporter.store.totals import add
 
 Item = TypeVar("Item")
 
+_LATELY_US = 600 * MICROS
+"""How far before a read of the wallet the ends are looked through that may not be in it."""
 CHUNK = 1_000
 """Ids in one statement; SQLite takes at most 32,766 values."""
 
@@ -210,6 +215,30 @@ class Transaction(Reading):
             self._save(after, at_us, "poll", said)
         return after
 
+    def read_wallet(self, account: AccountName, read: WalletRead) -> None:
+        """Enter a read of the account's wallet, which was made long enough ago that what was registered
+        before it has been polled."""
+        spend = self._spend(account)
+        if spend is None or not is_same_window(spend, read):
+            spend = self._opened(account, spend, read)
+        latest = self.charges(account, read.asked_us - _LATELY_US)
+        self.additions.spend[account] = spend.with_read(read, latest)
+
+    def open_wallet(self, account: AccountName, read: WalletRead) -> None:
+        """Begin with the wallet of an account that was never read before."""
+        if self._spend(account) is None:
+            self.additions.spend[account] = self._opened(account, None, read)
+
+    def _opened(self, account: AccountName, former: Spend | None, read: WalletRead) -> Spend:
+        spend = window(former, read)
+        for charge in self.charges(account, spend.begun_first_us - _LATELY_US):
+            if charge.ended_us is not None:
+                spend = spend.with_ended(charge)
+        return spend
+
+    def _spend(self, account: AccountName) -> Spend | None:
+        return self.additions.spend.get(account) or self._ledger.spend(account)
+
     def prune(self, before_us: int, limit: int, of: Scope = EVERYTHING) -> int:
         """Forget up to `limit` generations that have been neither followed nor listed since `before_us`,
         unless a span is still due for them. Returns how many were forgotten. Without tracing, spans that an
@@ -259,6 +288,11 @@ class Transaction(Reading):
             add(self._connection, self.additions)
         self._flushed = True
 
+    def _enter_spend(self, ended: Generation) -> None:
+        spend, charge = self._spend(ended.account), Charge.of(ended)
+        if spend is not None and charge is not None:
+            self.additions.spend[ended.account] = spend.with_ended(charge)
+
     def _save(
         self, after: Transition, at_us: int, source: str, said: str, output_urls: Sequence[str] = ()
     ) -> None:
@@ -275,6 +309,8 @@ class Transaction(Reading):
             self._ledger.admit_model(generation.account, generation.model, self.additions)
         for fact in after.facts:
             self._ledger.enter(generation.account, fact, self.additions)
+            if isinstance(fact, Ended):
+                self._enter_spend(generation)
         self._connection.execute(
             insert(observations).values(
                 account=generation.account,

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 import httpx
-from bench.table import Row, report
 from sqlalchemy import insert
 
+from bench.table import Row, report
 from exporter.store import open_database
 from exporter.store.schema import generations
 from support.running import write_config
