@@ -29,8 +29,7 @@ from mixin.pieces import (
     start,
     to,
 )
-from mixin.rules import LOADED
-from mixin.uids import COST, FAILURES, OVERVIEW
+from mixin.uids import COST, FAILURES, LOADED, OVERVIEW
 
 FAILURE_STEPS = (
     (limits.FAILURE_BUDGET, YELLOW),

@@ -1,11 +1,13 @@
-"""Alerts as the rule file that Prometheus reads, with all durations as they are or divided by one factor."""
+"""Records and alerts as the rule file that Prometheus reads, all durations as they are or divided."""
 
 import re
 from collections.abc import Iterable
 
 import yaml
 
-from mixin.alerts import ALERTS, Alert
+from mixin.alert import Alert
+from mixin.alerts import ALERTS
+from mixin.records import records
 
 RUNBOOKS = "https://github.com/vivix-exporter/vivix-exporter/blob/main/dashboards/runbooks.md"
 """Where runbooks.md can be read; `make dashboards RUNBOOKS=…` sets another."""
@@ -13,14 +15,12 @@ GRAFANA = "http://localhost:3000"
 """Where Grafana is; `make dashboards GRAFANA=…` sets another."""
 
 _HEAD = """\
-# Written by `make dashboards` from dashboards/mixin/alerts.py.
+# Written by `make dashboards` from dashboards/mixin; what may have to fit your place is in mixin/limits.py.
 # RUNBOOKS= and GRAFANA= set the addresses that the annotations begin with.
 """
 _ACCOUNT = "?var-account={{ $labels.account | urlquery }}"
-LOADED = "vivix:rules:loaded"
-"""Recorded by the rule file itself, so that a dashboard can tell no alerts from no rules."""
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(?<=\[)\d+[a-z]+(?=\])|(?<=offset )\d+[a-z]+")
+_DURATION = re.compile(r"(?<=[\[:])\d+[a-z]+(?=[:\]])|(?<=offset )\d+[a-z]+")
 
 
 def shorter(duration: str, factor: int) -> str:
@@ -41,6 +41,7 @@ def _rule(alert: Alert, runbooks: str, grafana: str, factor: int) -> dict[str, o
         "alert": alert.name,
         "expr": hurried(alert.expr, factor),
         "for": shorter(alert.lasting, factor),
+        **({"keep_firing_for": shorter(alert.keep_firing, factor)} if alert.keep_firing else {}),
         "labels": {"severity": alert.severity},
         "annotations": {
             "summary": alert.summary,
@@ -67,7 +68,8 @@ def rule_file(
     runbooks: str = RUNBOOKS, grafana: str = GRAFANA, factor: int = 1, alerts: Iterable[Alert] = ALERTS
 ) -> str:
     """The YAML. `factor` above 1 is for tests that cannot wait for hours."""
-    rules: list[dict[str, object]] = [{"record": LOADED, "expr": "vector(1)"}]
-    rules += [_rule(alert, runbooks, grafana, factor) for alert in alerts]
-    body = {"groups": [{"name": "vivix-exporter", "rules": rules}]}
+    recording = [{"record": one.name, "expr": hurried(one.expr, factor)} for one in records()]
+    alerting = [_rule(alert, runbooks, grafana, factor) for alert in alerts]
+    # One group: its rules are evaluated in order, so that alerts see what was recorded at the same moment.
+    body = {"groups": [{"name": "vivix-exporter", "rules": [*recording, *alerting]}]}
     return _HEAD + yaml.dump(body, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

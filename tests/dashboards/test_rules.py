@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixin.alerts import ALERTS, Alert
+from mixin.alert import Alert
+from mixin.alerts import ALERTS
+from mixin.records import records
 from mixin.rules import hurried, rule_file, shorter
 from support.boards import FOLDER, boards
 from support.metrics import known
@@ -15,11 +17,11 @@ from support.prometheus import tool
 from support.promql import parse, selectors
 
 RUNBOOKS = FOLDER / "runbooks.md"
-TESTS = FOLDER / "rules" / "vivix_test.yaml"
+TESTS = (FOLDER / "rules" / "vivix_test.yaml", FOLDER / "rules" / "vivix_days_test.yaml")
 PROVISIONING = FOLDER / "provisioning"
 METRICS = known()
-RECORDED = 1
-"""Rules beside the alerts: that they are loaded."""
+RECORDED = len(records())
+"""Rules beside the alerts."""
 
 each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 
@@ -27,7 +29,7 @@ each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.na
 def run(*arguments: str, cwd: Path = FOLDER) -> subprocess.CompletedProcess[str]:
     program, *rest = arguments
     return subprocess.run(
-        [tool(program), *rest], capture_output=True, text=True, check=False, timeout=300, cwd=cwd
+        [tool(program), *rest], capture_output=True, text=True, check=False, timeout=900, cwd=cwd
     )
 
 
@@ -38,19 +40,21 @@ def test_promtool_accepts_the_rules() -> None:
 
 
 def test_every_alert_fires_does_not_just_below_and_resolves() -> None:
-    done = run("promtool", "test", "rules", str(TESTS))
+    done = run("promtool", "test", "rules", *map(str, TESTS))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @each_alert
 def test_promtool_is_asked_about_every_alert(alert: Alert) -> None:
-    [test, *_] = [one for one in yaml.safe_load(TESTS.read_text())["tests"] if one["name"] == alert.name]
+    tests = [one for path in TESTS for one in yaml.safe_load(path.read_text())["tests"]]
+    [test, *_] = [one for one in tests if one["name"] == alert.name]
     before, firing, after = test["promql_expr_test"]
     assert before["exp_samples"] == after["exp_samples"] == []
     labels = [sample["labels"] for sample in firing["exp_samples"]]
     assert labels
     assert all(f'severity="{alert.severity}"' in one for one in labels)
-    assert all(alert.name in one["expr"] for one in (before, firing, after))
+    asked = re.compile(f"{alert.name}|VivixFailure\\.\\+")
+    assert all(asked.search(one["expr"]) for one in (before, firing, after))
     series = " ".join(one["series"] for one in test["input_series"])
     for name in ("above", "below"):
         assert f'="{name}"' in series
@@ -76,7 +80,7 @@ def test_an_alert_asks_for_what_the_exporter_has(alert: Alert) -> None:
         assert selector.labels <= METRICS[selector.name].labels | {"job", "instance"}
         assert selector.grouped <= has
     named = set(re.findall(r"\$labels\.(\w+)", alert.description))
-    assert named <= frozenset().union(*(one.grouped for one in found)) or named <= {"instance"}
+    assert named <= has
 
 
 @each_alert
@@ -130,7 +134,9 @@ def test_the_example_configurations_are_accepted(tmp_path: Path) -> None:
 
 def test_alertmanagers_example_names_alerts_that_exist() -> None:
     text = (PROVISIONING / "alertmanager" / "alertmanager.yml").read_text()
-    assert set(re.findall(r"Vivix[A-Z]\w+", text)) <= {alert.name for alert in ALERTS}
+    names = [alert.name for alert in ALERTS]
+    for named in re.findall(r"Vivix[A-Z][\w.+]*", text):
+        assert any(re.fullmatch(named, name) for name in names), named
 
 
 def test_grafana_is_told_where_exemplars_lead() -> None:

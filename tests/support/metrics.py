@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mixin.records import records
+
 _README = Path(__file__).parents[2] / "README.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram)[^|]*\|([^|]*)\|", re.MULTILINE)
 
@@ -19,13 +21,13 @@ class Metric:
 
 OTHERS = {
     "up": Metric("gauge", frozenset()),
+    "process_start_time_seconds": Metric("gauge", frozenset()),
     "scrape_duration_seconds": Metric("gauge", frozenset()),
     "process_cpu_seconds_total": Metric("counter", frozenset()),
     "process_resident_memory_bytes": Metric("gauge", frozenset()),
-    "vivix:rules:loaded": Metric("gauge", frozenset()),
     "ALERTS": Metric("gauge", frozenset({"alertname", "alertstate", "severity", "account", "model"})),
 }
-"""Prometheus' own, the client library's, and what our rule file records."""
+"""Prometheus' own and the client library's; known() adds what our rule file records, as `gauge`."""
 
 
 def known() -> Mapping[str, Metric]:
@@ -37,4 +39,8 @@ def known() -> Mapping[str, Metric]:
         if metric.kind == "histogram":
             metrics[f"{name}_bucket"] = Metric("counter", metric.labels | {"le"})
             metrics[f"{name}_sum"] = metrics[f"{name}_count"] = Metric("counter", metric.labels)
+    for record in records():
+        level, _, _ = record.name.partition(":")
+        labels = frozenset(level.split("_")) - {"job"} if level != "vivix" else frozenset()
+        metrics[record.name] = Metric("gauge", labels)
     return metrics

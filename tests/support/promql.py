@@ -56,7 +56,7 @@ def _selectors(node: promql.Expr, functions: tuple[str, ...], grouped: frozenset
             for argument in node.args:
                 yield from _selectors(argument, (node.func.name, *functions), grouped)
         case promql.AggregateExpr():
-            by = node.modifier.labels if node.modifier is not None else []
+            by = _grouping(node)
             yield from _selectors(node.expr, functions, grouped | frozenset(by))
         case promql.BinaryExpr():
             for side in (node.lhs, node.rhs):
@@ -65,6 +65,13 @@ def _selectors(node: promql.Expr, functions: tuple[str, ...], grouped: frozenset
             yield from _selectors(node.expr, functions, grouped)
         case _:
             pass  # numbers and text select nothing
+
+
+def _grouping(node: promql.AggregateExpr) -> list[str]:
+    """The labels that it keeps; none where it names those that it removes."""
+    modifier = node.modifier
+    by = promql.AggModifierType.By
+    return list(modifier.labels) if modifier is not None and modifier.type == by else []
 
 
 def _selector(

@@ -34,7 +34,7 @@ from exporter.simulator.wallet import CYCLE_US
 from exporter.simulator.world import InsufficientCreditsError, World
 from mixin.rules import rule_file
 from support.prometheus import alertmanager, free_port, prometheus
-from support.running import start_process, write_config
+from support.running import Process, start_process, write_config
 
 SPEED = 60.0
 FACTOR = 300
@@ -60,7 +60,8 @@ class Received:
         """The receiver that Alertmanager calls."""
         for alert in (await request.json())["alerts"]:
             labels = alert["labels"]
-            told = self.statuses[labels["alertname"], labels.get("account") or labels["instance"]]
+            who = labels.get("account") or labels.get("instance") or labels["job"]
+            told = self.statuses[labels["alertname"], who]
             if told[-1:] != [alert["status"]]:
                 told.append(alert["status"])
             self.texts.setdefault(labels["alertname"], alert["annotations"])
@@ -103,6 +104,7 @@ class Stage:
     server: str
     received: Received
     http: httpx.AsyncClient
+    process: Process
     feeds: dict[str, Feed] = field(default_factory=dict)
     submitted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -304,9 +306,10 @@ async def stage(
                 async with prometheus(
                     folder, *targets, interval="250ms", rules=[rules], alertmanager=telling
                 ) as server:
-                    yield Stage(api, clock, process.url, server, received, http), second
+                    yield Stage(api, clock, process.url, server, received, http, process), second
         finally:
-            await process.kill()
+            if process.process.returncode is None:
+                await process.kill()
 
 
 def _routing(url: str) -> dict[str, object]:

@@ -1,0 +1,199 @@
+"""Recording rules: each durable series once, whatever instances show it, and what grew over windows.
+
+The exporter's durable counters never step back, so the largest value that any instance shows is the latest.
+Its difference between two instants counts exactly over moves, restarts and first appearances, where
+`increase` counts each instance's series by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mixin import limits
+from mixin.uids import LOADED
+
+_STATUS, _MODEL, _ACCOUNT = ("model", "status"), ("model",), ()
+RECORDED: Mapping[str, tuple[str, ...]] = {
+    "vivix_generations_total": _STATUS,
+    "vivix_generations_backfilled_total": _STATUS,
+    "vivix_generation_failures_total": ("model", "reason"),
+    "vivix_generation_duration_seconds_bucket": ("model", "status", "le"),
+    "vivix_generation_duration_seconds_sum": _STATUS,
+    "vivix_generation_duration_seconds_count": _STATUS,
+    "vivix_generation_queue_seconds_bucket": ("model", "le"),
+    "vivix_generation_queue_seconds_sum": _MODEL,
+    "vivix_generation_queue_seconds_count": _MODEL,
+    "vivix_credits_used_total": _MODEL,
+    "vivix_credits_estimated_total": _STATUS,
+    "vivix_generation_outputs_total": _MODEL,
+    "vivix_generations_discovered_total": ("source",),
+    "vivix_generations_dropped_total": ("reason",),
+    "vivix_generations_in_flight": _STATUS,
+    "vivix_generations_unseen": _ACCOUNT,
+    "vivix_credits_in_flight": _MODEL,
+    "vivix_generation_oldest_in_flight_seconds": _STATUS,
+    "vivix_account_up": _ACCOUNT,
+    "vivix_account_key_valid": _ACCOUNT,
+    "vivix_account_credits_balance": _ACCOUNT,
+    "vivix_account_credits_spent": _ACCOUNT,
+    "vivix_account_credits_granted": _ACCOUNT,
+    "vivix_account_cycle_reset_timestamp_seconds": _ACCOUNT,
+    "vivix_account_concurrent_jobs_limit": _ACCOUNT,
+    "vivix_account_spend_observed_credits": _ACCOUNT,
+    "vivix_account_spend_followed_credits": _ACCOUNT,
+}
+"""Every metric of an account that means the same from whichever process it comes, and its labels besides
+`account`."""
+
+WINDOWS: Mapping[str, Sequence[str]] = {
+    "vivix_generations_total": ("5m", "10m", "30m", "1h", "6h", "3d"),
+    "vivix_generations_backfilled_total": ("5m", "10m", "30m", "1h", "6h", "3d"),
+    "vivix_generation_failures_total": ("5m", "30m", "1h", "6h", "1d", "3d"),
+    "vivix_generation_duration_seconds_sum": ("30m", "7d"),
+    "vivix_generation_duration_seconds_count": ("30m", "7d"),
+    "vivix_generations_dropped_total": ("1h",),
+}
+"""Over which windows it is recorded what grew."""
+SPENDS = ("vivix_account_spend_observed_credits", "vivix_account_spend_followed_credits")
+"""Gauges, which refunds take back a little of."""
+PACES = {"6h": "5m", "1d": "15m"}
+"""Windows over which a wallet's pace is taken, and how often it is looked at in them."""
+BURNING = ("5m", "30m", "1h", "6h", "3d")
+"""Windows of failures that count against the error budget."""
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recording rule."""
+
+    name: str
+    expr: str
+
+
+def recorded(metric: str) -> str:
+    """The name under which a metric is recorded as one series whatever shows it: level:metric:operation."""
+    return f"{'_'.join(('job', 'account', *RECORDED[metric]))}:{metric}:max"
+
+
+def latest(metric: str, matchers: str = "", offset: str = "") -> str:
+    """The last value within a pause that a rollout may make."""
+    when = f" offset {offset}" if offset else ""
+    return f"last_over_time({recorded(metric)}{_braces(matchers)}[{limits.GAP}]{when})"
+
+
+def grown(metric: str, window: str, matchers: str = "", of_account: str = "") -> str:
+    """How much a durable counter grew in a window, by two instants.
+
+    What first appeared in the window grew from 0 where its account was there before; an account that is new
+    to Prometheus, from the first value that was found. A counter that was set back, with the state, grew by
+    what it shows since. `of_account` are the matchers that hold for an account.
+    """
+    return _grown(metric, window, matchers, of_account, f"\n    or {_first(metric, window, matchers)}")
+
+
+def grown_long(metric: str, window: str, matchers: str = "", of_account: str = "") -> str:
+    """As `grown`, for windows so long that no range may be read: where Prometheus does not reach back as far,
+    since the exporter began to count."""
+    return _grown(metric, window, matchers, of_account, f"\n    or 0 * {latest(metric, matchers)}")
+
+
+def changed(metric: str, window: str, matchers: str = "") -> str:
+    """By how much a gauge of an account is another than a window ago, or than when it was first scraped."""
+    first = _first(metric, window, matchers)
+    return f"({latest(metric, matchers)}\n  - ({latest(metric, matchers, window)}\n    or {first}))"
+
+
+def _grown(metric: str, window: str, matchers: str, of_account: str, otherwise: str) -> str:
+    last, before = latest(metric, matchers), latest(metric, matchers, window)
+    known = latest("vivix_account_up", of_account, window)
+    base = f"({before}\n    or 0 * {last} and on (job, account) {known}{otherwise})"
+    return f"(({last}\n  - {base}) >= 0\n  or {last})"
+
+
+def delta(metric: str, window: str) -> str:
+    """The name under which is recorded by how much a gauge has changed in a window."""
+    return recorded(metric).removesuffix("max") + f"delta{window}"
+
+
+def increased(metric: str, window: str) -> str:
+    """The name under which is recorded what a metric grew by in a window."""
+    return recorded(metric).removesuffix("max") + f"increase{window}"
+
+
+def pace(window: str) -> str:
+    """The record of the credits that an account spends a second, by all that its wallet has spent, through
+    the ends of cycles: a straight line through a window, which means the same while there is less history.
+    """
+    return f"job_account:vivix_account_spend_observed_credits:deriv{window}"
+
+
+def ended(window: str) -> str:
+    """The record of what ended in a window, by account, without history that was registered late."""
+    return f"job_account:vivix_generations_ended:increase{window}"
+
+
+def failed(window: str) -> str:
+    """The record of what failed of it, without what was the caller's doing."""
+    return f"job_account:vivix_generations_failed:increase{window}"
+
+
+def ratio(window: str) -> str:
+    """The record of the part of those that ended that failed so."""
+    return f"job_account:vivix_generations_failed:ratio{window}"
+
+
+def _braces(matchers: str) -> str:
+    return f"{{{matchers}}}" if matchers else ""
+
+
+def _first(metric: str, window: str, matchers: str) -> str:
+    """About the first value in a window, at a few instants: of its quarters, or of its last one."""
+    series = f"{recorded(metric)}{_braces(matchers)}"
+    if window.startswith("$"):
+        return f"min_over_time({series}[{window}:$__interval])"
+    quarter = int(window[:-1]) * _UNITS[window[-1]] // 4
+    return (
+        f"min_over_time({series}[{window}:{quarter}s])\n"
+        f"    or min_over_time({series}[{quarter}s:{quarter // 6}s])"
+    )
+
+
+def _all_of(expr: str) -> str:
+    return f"sum without (model, status, reason) ({expr})"
+
+
+def _burning(window: str) -> Sequence[Record]:
+    history = increased("vivix_generations_backfilled_total", window)
+    every = _all_of(increased("vivix_generations_total", window))
+    callers = "|".join(limits.CALLERS_REASONS)
+    theirs = _all_of(f'{increased("vivix_generation_failures_total", window)}{{reason!~"{callers}"}}')
+    old, old_failed = _all_of(history), _all_of(f'{history}{{status="failed"}}')
+    # Exporters of before do not say which are history.
+    return (
+        Record(ended(window), f"{every}\n- ({old} or 0 * {every})"),
+        Record(failed(window), f"clamp_min({theirs}\n- ({old_failed} or 0 * {theirs}), 0)"),
+        Record(ratio(window), f"{failed(window)} / ({ended(window)} > 0)"),
+    )
+
+
+def records() -> Sequence[Record]:
+    """All of them, in the order in which they depend on one another."""
+    without = ", ".join(limits.INSTANCE_LABELS)
+    return (
+        Record(LOADED, "vector(1)"),
+        *(
+            Record(recorded(metric), f"max without ({without}) ({metric}{_braces(limits.SELECTOR)})")
+            for metric in RECORDED
+        ),
+        *(
+            Record(increased(metric, window), grown(metric, window))
+            for metric, windows in WINDOWS.items()
+            for window in windows
+        ),
+        *(Record(delta(metric, "1h"), changed(metric, "1h")) for metric in SPENDS),
+        *(
+            Record(pace(window), f"deriv({recorded(SPENDS[0])}[{window}:{step}])")
+            for window, step in PACES.items()
+        ),
+        *(record for window in BURNING for record in _burning(window)),
+    )
