@@ -8,11 +8,11 @@ from mixin import expressions as ask
 from mixin import limits
 from mixin.overview import LASTS_STEPS
 from mixin.pieces import (
-    ACCOUNT,
     CREDITS,
     CREDITS_PER_HOUR,
     GREEN,
-    MODEL,
+    OF_ACCOUNT,
+    OF_MODEL,
     ORANGE,
     RED,
     YELLOW,
@@ -29,13 +29,18 @@ from mixin.pieces import (
     section,
     start,
 )
+from mixin.records import SPENDS, changed
 from mixin.uids import COST
 
-SPENT = f"vivix_account_credits_spent{{{ACCOUNT}}}"
-GRANTED = f"max by (job, account) (vivix_account_credits_granted{{{ACCOUNT}}})"
-WALLET = f"(max by (job, account) (delta({SPENT}[$__range])) > 0)"
-"""What the wallets paid in the range; no data where a cycle ended in it, or nothing was spent."""
-COUNTED = ask.credits("$__range", "job, account")
+SPENT = ask.shown("vivix_account_credits_spent", OF_ACCOUNT)
+GRANTED = ask.shown("vivix_account_credits_granted", OF_ACCOUNT)
+OBSERVED, FOLLOWED = (f"({changed(metric, '$__range', OF_ACCOUNT)})" for metric in SPENDS)
+WALLET = f"({OBSERVED} > 0)"
+"""What the wallets paid in the range, through the ends of cycles; no data where nothing was spent."""
+COUNTED = FOLLOWED
+"""What followed generations explain of it, as of the same reads."""
+CYCLE_SECONDS = 30 * 86_400
+"""Of a billing cycle, which the API names the end of alone."""
 COVERAGE_STEPS = ((0.8, YELLOW), (0.95, GREEN), (1.1, YELLOW))
 
 
@@ -45,20 +50,22 @@ def per_completion(window: str, labels: str) -> str:
 
 
 def estimate(window: str, labels: str) -> str:
-    """What the API estimates for one in flight, on average over a window."""
+    """What the API had estimated for one that completed, on average over a window."""
     return ratio(
-        f"sum by ({labels}) (avg_over_time(vivix_credits_in_flight{{{MODEL}}}[{window}]))",
-        f"sum by ({labels}) (avg_over_time(vivix_generations_in_flight{{{MODEL}}}[{window}]))",
+        ask.growth("vivix_credits_estimated_total", window, labels, f'{OF_MODEL}, status="completed"'),
+        ask.ended(window, labels, "completed"),
     )
 
 
 def refunded(window: str, labels: str) -> str:
-    """Credits that failures had reserved, by what completed ones of the same model cost."""
-    failed, each = (
-        ask.ended(window, "account, model", "failed"),
-        per_completion(window, "account, model"),
-    )
-    return f"sum by ({labels}) ({failed} * {each})"
+    """Credits that failures had reserved, by the API's estimates."""
+    return ask.growth("vivix_credits_estimated_total", window, labels, f'{OF_MODEL}, status="failed"')
+
+
+OUTPUTS = ask.growth("vivix_generation_outputs_total", "$__range", "model")
+SECONDS = ask.growth(
+    "vivix_generation_duration_seconds_sum", "$__range", "model", f'{OF_MODEL}, status="completed"'
+)
 
 
 def build() -> dashboard.Dashboard:
@@ -101,7 +108,7 @@ def _figures() -> Sequence[Part]:
             "What the generations in flight will cost by the API's estimate; it is spoken for, although not "
             "yet used.",
             CREDITS,
-            now(f"sum(vivix_credits_in_flight{{{MODEL}}})"),
+            now(f"sum({ask.shown('vivix_credits_in_flight')})"),
             width=4,
         ),
         figure(
@@ -113,8 +120,7 @@ def _figures() -> Sequence[Part]:
         ),
         figure(
             "First runs out in",
-            "How long the balance lasts, for the account where it ends first, at the pace of the last six "
-            "hours.",
+            "How long the balance lasts, for the account where it ends first, at the pace of the last day.",
             "s",
             now(f"min({ask.LASTS})"),
             steps=LASTS_STEPS,
@@ -125,9 +131,9 @@ def _figures() -> Sequence[Part]:
         ),
         figure(
             "Seen by the exporter",
-            "Credits counted here, as part of what the wallets paid in the chosen range. Well below 100 %: "
-            "somebody spends whose ids are not registered. Above: old generations were registered, or some "
-            "that were paid for before the range ended in it; take a longer range.",
+            "The part of what the wallets paid in the chosen range that followed generations explain, as "
+            "of the "
+            "same reads. Well below 100 %: somebody spends whose ids are not registered.",
             "percentunit",
             now(f"sum({COUNTED} and on (job, account) {WALLET}) / sum({WALLET})"),
             steps=COVERAGE_STEPS,
@@ -142,19 +148,21 @@ def _figures() -> Sequence[Part]:
 def _where() -> Sequence[Part]:
     return [
         lines(
-            "Credits per hour, by model",
-            "The pace at which ended generations cost credits, by model. The widest area is what to save on "
+            "Credits, by model",
+            "What the generations that ended in each bar cost, by model. The widest area is what to save on "
             "first.",
-            CREDITS_PER_HOUR,
-            [over_time(ask.rate("vivix_credits_used_total", MODEL, "model", 3600), "{{model}}")],
+            CREDITS,
+            [over_time(ask.each_interval("vivix_credits_used_total", "model"), "{{model}}")],
             stacked=True,
+            counts=True,
         ),
         lines(
-            "Credits per hour, by account",
-            "The pace by account: who spends. A steep rise of one: ask whoever submits with its key.",
-            CREDITS_PER_HOUR,
-            [over_time(ask.rate("vivix_credits_used_total", MODEL, "account", 3600), "{{account}}")],
+            "Credits, by account",
+            "The same by account: who spends. A steep rise of one: ask whoever submits with its key.",
+            CREDITS,
+            [over_time(ask.each_interval("vivix_credits_used_total", "account"), "{{account}}")],
             stacked=True,
+            counts=True,
         ),
         bars(
             "Per completed generation, by model",
@@ -190,7 +198,7 @@ def _forecast() -> Sequence[Part]:
     return [
         listing(
             "Until the next grant",
-            "Each wallet now and, at the pace of the last six hours, when the cycle ends. A forecast below "
+            "Each wallet now and, at the pace of the last day, when the cycle ends. A forecast below "
             "zero means that it runs empty before: top up, or submit less; the alert says when it is urgent.",
             {"account": "Account"},
             [
@@ -198,6 +206,15 @@ def _forecast() -> Sequence[Part]:
                 Column("Spent", f"max by (account) ({SPENT})", CREDITS),
                 Column("Left", f"max by (account) ({ask.BALANCE})", CREDITS),
                 Column("Per hour", f"max by (account) ({pace} * 3600)", CREDITS_PER_HOUR),
+                Column(
+                    "Spent of it", f"max by (account) ({SPENT} / ({GRANTED} > 0))", "percentunit", decimals=0
+                ),
+                Column(
+                    "Elapsed",
+                    f"max by (account) (clamp_min(1 - {until} / {CYCLE_SECONDS}, 0))",
+                    "percentunit",
+                    decimals=0,
+                ),
                 Column("Next grant in", f"max by (account) ({until})", "s", decimals=1),
                 Column("Lasts", f"min by (account) ({ask.LASTS})", "s", LASTS_STEPS, RED, decimals=1),
                 Column(
@@ -235,9 +252,9 @@ def _coverage() -> Sequence[Part]:
     return [
         listing(
             "Spend that the exporter did not see",
-            "What each wallet paid in the chosen range, what was counted here, and the difference: credits "
-            "of generations whose ids nobody registered. Negative, or a small part: those in flight at "
-            "either end of the range. An account is left out where its cycle ended in the range.",
+            "What each wallet paid in the chosen range, through the ends of cycles, what followed "
+            "generations "
+            "explain of it, and the difference: credits of generations whose ids nobody registered.",
             {"account": "Account"},
             [
                 Column("Paid", f"max by (account) ({WALLET})", CREDITS),
@@ -248,12 +265,12 @@ def _coverage() -> Sequence[Part]:
                 ),
                 Column(
                     "Not seen",
-                    f"max by (account) ({WALLET} - on (job, account) {COUNTED})",
+                    f"max by (account) ({WALLET} - {COUNTED})",
                     CREDITS,
                 ),
                 Column(
                     "Seen",
-                    f"max by (account) ({COUNTED} / on (job, account) {WALLET})",
+                    f"max by (account) ({COUNTED} / {WALLET})",
                     "percentunit",
                     COVERAGE_STEPS,
                     RED,
@@ -285,8 +302,8 @@ def _coverage() -> Sequence[Part]:
         ),
         listing(
             "Refunded for failures",
-            "Credits that failed generations had reserved and got back, at what completed ones of the model "
-            "cost: no money, but work that users waited for in vain. The top line is the failure to fix "
+            "Credits that failed generations had reserved and got back, by the API's estimates: no money, "
+            "but work that users waited for in vain. The top line is the failure to fix "
             "first.",
             {"account": "Account"},
             [
@@ -294,5 +311,19 @@ def _coverage() -> Sequence[Part]:
             ],
             sort="Refunded",
             width=6,
+        ),
+        listing(
+            "Per output, by model",
+            "What a single picture, video or sound took of credits and of time in the chosen range. A "
+            "model that "
+            "brings several at once is cheaper than it looks.",
+            {"model": "Model"},
+            [
+                Column("Credits", ratio(ask.credits("$__range", "model"), OUTPUTS), CREDITS, decimals=1),
+                Column("Time", ratio(SECONDS, OUTPUTS), "s", decimals=1),
+            ],
+            sort="Credits",
+            width=24,
+            height=6,
         ),
     ]

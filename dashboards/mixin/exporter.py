@@ -10,6 +10,7 @@ from mixin.pieces import (
     ACCOUNT,
     EMPTY,
     GREEN,
+    OF_ACCOUNT,
     ORANGE,
     PER_MINUTE,
     PROCESS,
@@ -60,9 +61,9 @@ def _figures() -> Sequence[Part]:
     return [
         figure(
             "Up",
-            "Exporters that Prometheus reaches. Fewer than you run: look at the process and its log.",
-            "none",
-            now(f"sum(up{{{PROCESS}}})"),
+            "Part of the exporters that Prometheus reaches. Below 100 %: look at the process and its log.",
+            "percentunit",
+            now(f"sum(up{{{PROCESS}}}) / count(up{{{PROCESS}}})"),
             steps=((1, GREEN),),
             base=RED,
         ),
@@ -71,7 +72,7 @@ def _figures() -> Sequence[Part]:
             "Part of the accounts whose last call the API answered. Below 100 %: the accounts table below "
             "names it.",
             "percentunit",
-            now(f"avg(vivix_account_up{{{ACCOUNT}}})"),
+            now(f"avg({ask.shown('vivix_account_up', OF_ACCOUNT)})"),
             steps=((1, GREEN),),
             base=RED,
         ),
@@ -80,7 +81,7 @@ def _figures() -> Sequence[Part]:
             "Part of the accounts whose key the API accepts. Below 100 %: put a new key where the "
             "configuration says; it is read again every two seconds.",
             "percentunit",
-            now(f"avg(vivix_account_key_valid{{{ACCOUNT}}})"),
+            now(f"avg({ask.shown('vivix_account_key_valid', OF_ACCOUNT)})"),
             steps=((1, GREEN),),
             base=RED,
         ),
@@ -263,9 +264,15 @@ def _detection() -> Sequence[Part]:
             "Ids registered, by source",
             "Generations that the exporter learnt of, by source. No line while your application "
             "submits: it does not register its ids.",
-            PER_MINUTE,
-            [over_time(ask.rate("vivix_generations_discovered_total", ACCOUNT, "source", 60), "{{source}}")],
+            "short",
+            [
+                over_time(
+                    ask.each_interval("vivix_generations_discovered_total", "source", matchers=OF_ACCOUNT),
+                    "{{source}}",
+                )
+            ],
             stacked=True,
+            counts=True,
         ),
         lines(
             "Webhook deliveries, by result",
@@ -296,9 +303,15 @@ def _detection() -> Sequence[Part]:
             "Generations no longer followed although their end was not seen. not_found: wrong or too old "
             "ids; not_yours: ids of another account; refused: ids that the API does not accept; gave_up: "
             f"they never ended. {EMPTY}",
-            PER_MINUTE,
-            [over_time(ask.rate("vivix_generations_dropped_total", ACCOUNT, "reason", 60), "{{reason}}")],
+            "short",
+            [
+                over_time(
+                    ask.each_interval("vivix_generations_dropped_total", "reason", matchers=OF_ACCOUNT),
+                    "{{reason}}",
+                )
+            ],
             stacked=True,
+            counts=True,
         ),
     ]
 

@@ -1,21 +1,33 @@
 """What several panels ask Prometheus for, in our selectors.
 
-Counters of generations and credits are durable: they go on where an earlier process stopped, and each account
-is shown by one process at a time. So sums over instances count nothing twice.
+What means the same from whichever instance it comes is asked of the records that have it once.
 """
 
-from mixin.pieces import ACCOUNT, MODEL, ratio
+from mixin import limits
+from mixin.pieces import OF_ACCOUNT, OF_MODEL, ratio
+from mixin.records import grown, grown_long, latest, pace, recorded
 
 FIRING = 'ALERTS{alertname=~"Vivix.+", alertstate="firing", job=~"$job"}'
+FIRED = '{alertname=~"Vivix.+", job=~"$job"}'
 """Alerts hold for accounts or processes, and carry no instance where several together made them."""
+FIRING_SINCE = (
+    f"min by (severity, alertname, account) (ALERTS_FOR_STATE{FIRED}\n"
+    f"and ignoring (alertstate) {FIRING}) * 1000"
+)
+"""When those began whose condition holds or held lately, in milliseconds."""
 
-BALANCE = f"max by (job, account) (vivix_account_credits_balance{{{ACCOUNT}}})"
-SPENDING = f"max by (job, account) (deriv(vivix_account_credits_spent{{{ACCOUNT}}}[6h]))"
+BALANCE = f"{recorded('vivix_account_credits_balance')}{{{OF_ACCOUNT}}}"
+SPENDING = f"{pace('1d')}{{{OF_ACCOUNT}}}"
 """Credits a second, from the wallet itself: what the exporter does not follow costs as well. A straight line
-through six hours evens out reservations and refunds, and means the same while there is less history."""
-UNTIL_RESET = f"(max by (job, account) (vivix_account_cycle_reset_timestamp_seconds{{{ACCOUNT}}}) - time())"
-LASTS = ratio(BALANCE, SPENDING)
-"""Seconds that the balance lasts at that rate; no data while nothing is spent."""
+through a day evens out office hours and refunds, and goes on through the ends of cycles."""
+UNTIL_RESET = f"({recorded('vivix_account_cycle_reset_timestamp_seconds')}{{{OF_ACCOUNT}}} - time())"
+LASTS = f"({ratio(BALANCE, SPENDING)}\nor 0 * ({BALANCE} <= 0))"
+"""Seconds that the balance lasts at that pace: none where it is empty, no data while nothing is spent."""
+
+
+def shown(metric: str, matchers: str = OF_MODEL) -> str:
+    """A metric of accounts as it is recorded."""
+    return f"{recorded(metric)}{{{matchers}}}"
 
 
 def by(labels: str) -> str:
@@ -23,10 +35,34 @@ def by(labels: str) -> str:
     return f"sum by ({labels}) " if labels else "sum"
 
 
+def growth(metric: str, window: str, labels: str = "", matchers: str = OF_MODEL) -> str:
+    """How much a durable counter grew in a window, exactly."""
+    return f"{by(labels)}({grown(metric, window, matchers, OF_ACCOUNT)})"
+
+
+def growth_before(metric: str, labels: str) -> str:
+    """How much a durable counter grew in the range before the chosen one; what first appeared there, from its
+    first value on."""
+    last = latest(metric, OF_MODEL, "$__range")
+    first = f"min_over_time({shown(metric)}[$__range:$__interval] offset $__range)"
+    return f"{by(labels)}({last} - {first})"
+
+
+def each_interval(metric: str, labels: str = "", matchers: str = OF_MODEL) -> str:
+    """How much a durable counter grew in each bar of a graph: the bars add up to the whole."""
+    return growth(metric, "$__interval", labels, matchers)
+
+
 def ended(window: str, labels: str = "", status: str = "") -> str:
     """How many generations ended in a window."""
-    matchers = f'{MODEL}, status="{status}"' if status else MODEL
-    return f"{by(labels)}(increase(vivix_generations_total{{{matchers}}}[{window}]))"
+    matchers = f'{OF_MODEL}, status="{status}"' if status else OF_MODEL
+    return growth("vivix_generations_total", window, labels, matchers)
+
+
+def ended_long(window: str, status: str = "") -> str:
+    """As `ended`, for windows so long that no range may be read."""
+    matchers = f'{OF_MODEL}, status="{status}"' if status else OF_MODEL
+    return f"sum({grown_long('vivix_generations_total', window, matchers, OF_ACCOUNT)})"
 
 
 def failed_part(window: str, labels: str = "") -> str:
@@ -34,14 +70,30 @@ def failed_part(window: str, labels: str = "") -> str:
     return ratio(ended(window, labels, "failed"), ended(window, labels))
 
 
+def budget_left(window: str) -> str:
+    """The part of the error budget of a long window that is left."""
+    return f"1 - ({ratio(ended_long(window, 'failed'), ended_long(window))}) / {limits.FAILURE_BUDGET}"
+
+
+def worst(window: str) -> str:
+    """The failure ratio of the account where it is highest, of those of which enough ended."""
+    enough = f"{ended(window, 'job, account')} >= {limits.LEAST_ENDED}"
+    return f"max({failed_part(window, 'job, account')}\nand {enough})"
+
+
 def failures(window: str, labels: str) -> str:
     """How many failed in a window; `labels` may hold `reason`."""
-    return f"{by(labels)}(increase(vivix_generation_failures_total{{{MODEL}}}[{window}]))"
+    return growth("vivix_generation_failures_total", window, labels)
+
+
+def failures_of(reasons: str) -> str:
+    """How many failed in each bar for reasons that match; `reasons` is a matcher."""
+    return each_interval("vivix_generation_failures_total", matchers=f"{OF_MODEL}, {reasons}")
 
 
 def credits(window: str, labels: str = "") -> str:
     """Credits that generations which ended in a window cost."""
-    return f"{by(labels)}(increase(vivix_credits_used_total{{{MODEL}}}[{window}]))"
+    return growth("vivix_credits_used_total", window, labels)
 
 
 def rate(counter: str, matchers: str, labels: str, factor: int = 1) -> str:
@@ -61,10 +113,19 @@ def quantile(q: float, histogram: str, matchers: str, window: str, labels: str) 
     )
 
 
-def mean(histogram: str, matchers: str, window: str, labels: str, offset: str = "") -> str:
-    """The mean of a histogram by `labels`: exact, where quantiles lie somewhere in a bucket."""
-    when = f"[{window}]{f' offset {offset}' if offset else ''}"
+def spread(q: float, metric: str, matchers: str, window: str, labels: str) -> str:
+    """As `quantile`, of a durable histogram."""
+    buckets, count = shown(f"{metric}_bucket", matchers), shown(f"{metric}_count", matchers)
+    return (
+        f"histogram_quantile({q}, sum by (le, {labels}) (increase({buckets}[{window}])))\n"
+        f"and on ({labels}) sum by ({labels}) (increase({count}[{window}])) > 0"
+    )
+
+
+def mean(metric: str, matchers: str, window: str, labels: str) -> str:
+    """The mean of a durable histogram by `labels`: exact, where quantiles lie somewhere in a bucket."""
+    total, count = (shown(f"{metric}_{part}", matchers) for part in ("sum", "count"))
     return ratio(
-        f"sum by ({labels}) (increase({histogram}_sum{{{matchers}}}{when}))",
-        f"sum by ({labels}) (increase({histogram}_count{{{matchers}}}{when}))",
+        f"sum by ({labels}) (increase({total}[{window}]))",
+        f"sum by ({labels}) (increase({count}[{window}]))",
     )

@@ -8,12 +8,12 @@ from mixin import expressions as ask
 from mixin import limits
 from mixin.overview import FAILURE_STEPS
 from mixin.pieces import (
-    ACCOUNT,
     EMPTY,
     GREEN,
     MODEL,
+    OF_ACCOUNT,
+    OF_MODEL,
     ORANGE,
-    PER_MINUTE,
     RED,
     TIMES,
     YELLOW,
@@ -43,10 +43,10 @@ def burn(window: str, labels: str = "") -> str:
 
 
 def _ratio_of_known_models() -> str:
-    known, counter = f'{MODEL}, model!="unknown"', "vivix_generations_total"
+    known, counter = f'{OF_MODEL}, model!="unknown"', "vivix_generations_total"
     return ratio(
-        f'sum by (model) (increase({counter}{{{known}, status="failed"}}[30m]))',
-        f"sum by (model) (increase({counter}{{{known}}}[30m]))",
+        ask.growth(counter, "30m", "model", f'{known}, status="failed"'),
+        ask.growth(counter, "30m", "model", known),
     )
 
 
@@ -61,6 +61,8 @@ def build() -> dashboard.Dashboard:
     parts = [
         *_budget(),
         *_what(),
+        section("Whose doing, and where the time goes"),
+        *_whose(),
         section("What changed"),
         *_changes(),
         section("Slowness and traces"),
@@ -116,11 +118,12 @@ def _budget() -> Sequence[Part]:
         ),
         figure(
             "Budget left, 30 days",
-            f"What is left of the failures that the budget of {budget} allows in 30 days, as far back as "
-            "Prometheus remembers. Negative: overspent; put reliability before features, or agree on another "
+            f"What is left of the failures that the budget of {budget} allows in 30 days, or since the "
+            "exporter began, where Prometheus does not reach back so far. Negative: overspent; put "
+            "reliability before features, or agree on another "
             "budget.",
             "percentunit",
-            now(f"1 - {burn('30d')}"),
+            now(ask.budget_left("30d")),
             steps=((0, ORANGE), (0.25, YELLOW), (0.5, GREEN)),
             base=RED,
             decimals=0,
@@ -132,7 +135,7 @@ def _budget() -> Sequence[Part]:
             "Generations no longer followed although their end was not seen: unknown to the API, another "
             "account's, or given up. They are in no ratio. More than a few: the ids registered are wrong.",
             "short",
-            now(f"sum(increase(vivix_generations_dropped_total{{{ACCOUNT}}}[$__range])) or vector(0)"),
+            now(ask.growth("vivix_generations_dropped_total", "$__range", matchers=OF_ACCOUNT)),
             steps=((1, YELLOW),),
             decimals=0,
             width=4,
@@ -155,15 +158,15 @@ def _what() -> Sequence[Part]:
             "Failures, by reason",
             "Failures by the API's error code. CONTENT_POLICY and INVALID_INPUT come from what users send, "
             f"PROVIDER_ERROR and TIMEOUT from the vendor, INSUFFICIENT_CREDITS from the wallet. {EMPTY}",
-            PER_MINUTE,
+            "short",
             [
                 over_time(
-                    ask.rate("vivix_generation_failures_total", MODEL, "reason", 60),
+                    ask.each_interval("vivix_generation_failures_total", "reason"),
                     "{{reason}}",
-                    exemplars=True,
                 )
             ],
             stacked=True,
+            counts=True,
         ),
         lines(
             "Failure ratio, 30 min, by model",
@@ -178,8 +181,8 @@ def _what() -> Sequence[Part]:
         listing(
             "Failures, by model and reason",
             "How often each reason struck each model in the chosen range; the top line is what to ask the "
-            "vendor about first. The very first failure of an account for a reason that the API does not "
-            f"document is missing: what begins at 1 has no increase that Prometheus could see. {EMPTY}",
+            "vendor about first. A reason's first failure is counted "
+            f"too. {EMPTY}",
             {"model": "Model", "reason": "Reason"},
             [Column("Failed", f"{ask.failures('$__range', 'model, reason')} > 0", "short", decimals=0)],
             sort="Failed",
@@ -222,20 +225,62 @@ def _what() -> Sequence[Part]:
     ]
 
 
+def _whose() -> Sequence[Part]:
+    callers, wallets = "|".join(limits.CALLERS_REASONS), "|".join(limits.WALLETS_REASONS)
+    queue = ask.mean("vivix_generation_queue_seconds", OF_MODEL, "30m", "account")
+    whole = ask.mean(DURATION, f'{OF_MODEL}, status="completed"', "30m", "account")
+    in_flight = f"sum by (job, account) ({ask.shown('vivix_generations_in_flight')})"
+    return [
+        lines(
+            "Whose doing",
+            "Failures in each bar by whose doing they are: the caller's (what was submitted is refused), the "
+            f"wallet's (no credits), or the vendor's, which alone can page. {EMPTY}",
+            "short",
+            [
+                over_time(ask.failures_of(f'reason!~"{callers}|{wallets}"'), "vendor"),
+                over_time(ask.failures_of(f'reason=~"{callers}"'), "caller"),
+                over_time(ask.failures_of(f'reason=~"{wallets}"'), "wallet"),
+            ],
+            stacked=True,
+            counts=True,
+            colours={"vendor": RED, "caller": YELLOW, "wallet": ORANGE},
+        ),
+        lines(
+            "Queue or rendering",
+            "Mean time until rendering was first seen, and until completion, over 30 min, by account. The "
+            "lower "
+            "line rises: the plan's job limit, see beside; only the upper one: the provider.",
+            "s",
+            [over_time(queue, "{{account}} queued"), over_time(whole, "{{account}} completed")],
+        ),
+        lines(
+            "Use of the plan, by account",
+            "Generations in flight as part of what the plan renders at once. At 100 % further ones only "
+            "wait: "
+            "submit more evenly, or take a larger plan.",
+            "percentunit",
+            [
+                over_time(
+                    f"{in_flight}\n/ {ask.shown('vivix_account_concurrent_jobs_limit', OF_ACCOUNT)}",
+                    "{{account}}",
+                )
+            ],
+            steps=((1, RED),),
+        ),
+    ]
+
+
 def _changes() -> Sequence[Part]:
-    failed = f"vivix_generation_failures_total{{{MODEL}}}[$__range]"
-    ended = f"vivix_generations_total{{{MODEL}}}[$__range]"
+    failed, ended = "vivix_generation_failures_total", "vivix_generations_total"
 
     def more(counter: str, labels: str) -> str:
         """What came in the range, less what came in the one before; all of it where there was none before."""
-        this = f"sum by ({labels}) (increase({counter}))"
-        before = f"sum by ({labels}) (increase({counter} offset $__range))"
-        return f"({this} - {before}) or {this}"
+        this = ask.growth(counter, "$__range", labels)
+        return f"({this} - ({ask.growth_before(counter, labels)})) or {this}"
 
     def before(counter: str, labels: str) -> str:
         """What came in the one before; 0 for what is new."""
-        former = f"sum by ({labels}) (increase({counter} offset $__range))"
-        return f"{former} or 0 * sum by ({labels}) (increase({counter}))"
+        return f"{ask.growth_before(counter, labels)} or 0 * {ask.growth(counter, '$__range', labels)}"
 
     return [
         listing(
@@ -268,7 +313,8 @@ def _changes() -> Sequence[Part]:
 
 
 def _slow() -> Sequence[Part]:
-    completed = f'{MODEL}, status="completed"'
+    # Exemplars are those of the exporter's own series.
+    completed, recorded = f'{MODEL}, status="completed"', f'{OF_MODEL}, status="completed"'
     return [
         lines(
             "How long, with traces",
@@ -303,8 +349,8 @@ def _slow() -> Sequence[Part]:
             TIMES,
             [
                 over_time(
-                    f"({ask.mean(DURATION, completed, '30m', 'model')})\n/\n"
-                    f"({ask.mean(DURATION, completed, '1d', 'model')})",
+                    f"({ask.mean(DURATION, recorded, '30m', 'model')})\n/\n"
+                    f"({ask.mean(DURATION, recorded, '1d', 'model')})",
                     "{{model}}",
                 )
             ],

@@ -7,14 +7,12 @@ from grafana_foundation_sdk.builders import dashboard
 from mixin import expressions as ask
 from mixin import limits
 from mixin.pieces import (
-    ACCOUNT,
     CREDITS,
-    CREDITS_PER_HOUR,
     EMPTY,
     GREEN,
-    MODEL,
+    OF_ACCOUNT,
+    OF_MODEL,
     ORANGE,
-    PER_MINUTE,
     RED,
     STATUSES,
     YELLOW,
@@ -38,7 +36,7 @@ FAILURE_STEPS = (
 )
 AGE_STEPS = ((limits.STUCK_SECONDS / 3, YELLOW), (limits.STUCK_SECONDS, RED))
 LASTS_STEPS = ((limits.SOON_SECONDS, ORANGE), (24 * 3600, YELLOW), (7 * 24 * 3600, GREEN))
-OLDEST = f"vivix_generation_oldest_in_flight_seconds{{{MODEL}}}"
+OLDEST = ask.shown("vivix_generation_oldest_in_flight_seconds")
 
 
 def build() -> dashboard.Dashboard:
@@ -65,14 +63,15 @@ def _figures() -> Sequence[Part]:
             none="no rules",
         ),
         figure(
-            "Failure ratio, 1 h",
-            "Part of the generations of the last hour that failed. Yellow: more than the error budget allows "
-            "in the long run. Red: a fast burn; open Failures and see which reason and model it is.",
+            "Worst failure ratio, 1 h",
+            "Part of the generations of the last hour that failed, of the account where it is highest and at "
+            f"least {limits.LEAST_ENDED} ended: an average would hide it. Yellow: more than the error budget "
+            "allows in the long run. Red: a fast burn; open Failures.",
             "percentunit",
-            now(ask.failed_part("1h")),
+            now(ask.worst("1h")),
             steps=FAILURE_STEPS,
             decimals=1,
-            none="none ended",
+            none="too few",
             links=[("Failures", to(FAILURES))],
         ),
         figure(
@@ -88,14 +87,14 @@ def _figures() -> Sequence[Part]:
             "Generations queued or being rendered now. Compare with the plan's job limit in the graph below: "
             "at the limit, further ones only wait.",
             "short",
-            now(f"sum(vivix_generations_in_flight{{{MODEL}}})"),
+            now(f"sum({ask.shown('vivix_generations_in_flight')})"),
         ),
         figure(
             "Oldest in flight",
             "Age of the oldest generation in flight. Images take seconds and videos minutes; red means "
             "stuck: find it at the exporter's /api/v1/generations?status=processing and ask the vendor.",
             "s",
-            now(f"max({OLDEST}) or vector(0)"),
+            now(f"max({OLDEST}) or 0 * sum({ask.shown('vivix_generations_in_flight')})"),
             steps=AGE_STEPS,
             decimals=0,
         ),
@@ -116,8 +115,8 @@ def _figures() -> Sequence[Part]:
         ),
         figure(
             "First runs out in",
-            "How long the balance lasts, for the account where it ends first, at the pace of the last six "
-            "hours. Orange: top up now.",
+            "How long the balance lasts, for the account where it ends first, at the pace of the last "
+            "day. Orange: top up now.",
             "s",
             now(f"min({ask.LASTS})"),
             steps=LASTS_STEPS,
@@ -139,9 +138,9 @@ def _graphs() -> Sequence[Part]:
             "seen first.",
             "short",
             [
-                over_time(f"sum by (status) (vivix_generations_in_flight{{{MODEL}}})", "{{status}}"),
+                over_time(f"sum by (status) ({ask.shown('vivix_generations_in_flight')})", "{{status}}"),
                 over_time(
-                    f"sum(max by (job, account) (vivix_account_concurrent_jobs_limit{{{ACCOUNT}}}))",
+                    f"sum({ask.shown('vivix_account_concurrent_jobs_limit', OF_ACCOUNT)})",
                     "job limit",
                 ),
             ],
@@ -152,11 +151,13 @@ def _graphs() -> Sequence[Part]:
         ),
         lines(
             "Finished",
-            "Generations that end, by outcome. A dip of 'completed' without one in flight means that nobody "
+            "Generations that ended in each bar, by outcome. A dip of 'completed' without one in flight "
+            "means that nobody "
             "submits; with many in flight, that the vendor does not finish them.",
-            PER_MINUTE,
-            [over_time(ask.rate("vivix_generations_total", MODEL, "status", 60), "{{status}}")],
+            "short",
+            [over_time(ask.each_interval("vivix_generations_total", "status"), "{{status}}")],
             stacked=True,
+            counts=True,
             colours=STATUSES,
             height=6,
         ),
@@ -176,7 +177,7 @@ def _graphs() -> Sequence[Part]:
 
 
 def _models() -> Sequence[Part]:
-    histogram, completed = "vivix_generation_duration_seconds", f'{MODEL}, status="completed"'
+    histogram, completed = "vivix_generation_duration_seconds", f'{OF_MODEL}, status="completed"'
     return [
         listing(
             "How long, by model",
@@ -185,28 +186,30 @@ def _models() -> Sequence[Part]:
             "dashboard.",
             {"model": "Model"},
             [
-                Column("p50", ask.quantile(0.5, histogram, completed, "$__range", "model"), "s", decimals=1),
-                Column("p95", ask.quantile(0.95, histogram, completed, "$__range", "model"), "s", decimals=1),
-                Column("p99", ask.quantile(0.99, histogram, completed, "$__range", "model"), "s", decimals=1),
+                Column("p50", ask.spread(0.5, histogram, completed, "$__range", "model"), "s", decimals=1),
+                Column("p95", ask.spread(0.95, histogram, completed, "$__range", "model"), "s", decimals=1),
+                Column("p99", ask.spread(0.99, histogram, completed, "$__range", "model"), "s", decimals=1),
             ],
             sort="p95",
             height=6,
         ),
         lines(
             "95 of 100 done within, by model",
-            "p95 of the time to completion by model, over time. A step up of one model is its provider; of "
+            "p95 of the time to completion by model, over 30 min. A step up of one model is its provider; of "
             "all at once, the vendor's queue or the plan's job limit.",
             "s",
-            [over_time(ask.quantile(0.95, histogram, completed, "$__rate_interval", "model"), "{{model}}")],
+            [over_time(ask.spread(0.95, histogram, completed, "30m", "model"), "{{model}}")],
             height=6,
         ),
         lines(
             "Failures, by reason",
-            "Failures by the API's error code. One reason that grows: see its runbook entry under "
+            "Failures in each bar, by the API's error code. One reason that grows: see its runbook entry "
+            "under "
             f"VivixFailureReasonDominant. {EMPTY}",
-            PER_MINUTE,
-            [over_time(ask.rate("vivix_generation_failures_total", MODEL, "reason", 60), "{{reason}}")],
+            "short",
+            [over_time(ask.each_interval("vivix_generation_failures_total", "reason"), "{{reason}}")],
             stacked=True,
+            counts=True,
             height=6,
             links=[("Failures", to(FAILURES))],
         ),
@@ -219,26 +222,33 @@ def _rest() -> Sequence[Part]:
             "Alerts",
             "What fires now, worst first. Click its name for the rule and its runbook, which says what to "
             f"do. {EMPTY}",
-            {"severity": "Severity", "alertname": "Alert", "account": "Account", "model": "Model"},
-            [Column("Series", f"count by (severity, alertname, account, model) ({ask.FIRING})", "none")],
+            {"severity": "Severity", "alertname": "Alert", "account": "Account"},
+            [
+                Column(
+                    "Since",
+                    ask.FIRING_SINCE,
+                    "dateTimeFromNow",
+                )
+            ],
             sort="Severity",
             ascending=True,
             height=5,
             links={"Alert": ("Rule and runbook", "/alerting/list?search=${__value.text}")},
         ),
         lines(
-            "Credits per hour, by account",
-            "The pace at which ended generations cost credits. Compare with the plan's grant on the Cost "
+            "Credits, by account",
+            "What the generations that ended in each bar cost. Compare with the plan's grant on the Cost "
             "dashboard.",
-            CREDITS_PER_HOUR,
-            [over_time(ask.rate("vivix_credits_used_total", MODEL, "account", 3600), "{{account}}")],
+            CREDITS,
+            [over_time(ask.each_interval("vivix_credits_used_total", "account"), "{{account}}")],
             stacked=True,
+            counts=True,
             height=5,
             links=[("Cost", to(COST))],
         ),
         listing(
             "Wallets",
-            "Each account's balance, how long it lasts at the pace of the last six hours, and when the next "
+            "Each account's balance, how long it lasts at the pace of the last day, and when the next "
             "grant comes. Orange: it will be empty within hours.",
             {"account": "Account"},
             [

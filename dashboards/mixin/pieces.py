@@ -27,6 +27,11 @@ ACCOUNT = f'{PROCESS}, account=~"$account"'
 MODEL = f'{ACCOUNT}, model=~"$model"'
 """Matchers of what is counted by model."""
 
+OF_ACCOUNT = 'job=~"$job", account=~"$account"'
+"""Matchers of what is recorded for an account, whichever instance shows it."""
+OF_MODEL = f'{OF_ACCOUNT}, model=~"$model"'
+"""Matchers of what is recorded by model."""
+
 SOURCE = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "vivix"
 EMPTY = "Empty when nothing is wrong."
@@ -142,12 +147,15 @@ def lines(
     links: Sequence[tuple[str, str]] = (),
     colours: Mapping[str, str] | None = None,
     dashed: Mapping[str, str] | None = None,
+    counts: bool = False,
 ) -> timeseries.Panel:
-    """Lines over time, or areas on one another; `steps` are drawn as dashed lines. `colours`
-    are those of series by name; so are those of `dashed` ones, which are limits."""
+    """Lines over time, areas on one another, or bars of `counts`; `steps` are drawn as dashed lines.
+    `colours` are those of series by name; so are those of `dashed` ones, which are limits."""
     panel = _panel(timeseries.Panel(), title, description, unit, queries, width).height(height)
     panel.line_width(1).fill_opacity(30 if stacked else 0).show_points(common_model.VisibilityMode.AUTO)
     panel.span_nulls(False)
+    if counts:
+        panel.draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).interval("1m")
     panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC))
     panel.tooltip(
         common.VizTooltipOptions()

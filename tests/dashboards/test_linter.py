@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mixin.records import RECORDED, recorded, records
 from support.boards import FOLDER, Json, Panel, annotations, boards, panels
 from support.metrics import known
 from support.promql import parse, ranges, selectors
@@ -17,9 +18,13 @@ COUNTING = ("rate", "irate", "increase")
 
 NOT_OF_AN_INSTANCE = {
     "ALERTS": {"instance"},  # several instances' series make one alert, which then carries none
+    "ALERTS_FOR_STATE": {"instance"},
     "vivix:rules:loaded": {"job", "instance"},  # is of Prometheus itself
+    **{metric: {"instance"} for metric in map(recorded, RECORDED)},  # is the same whatever shows it
+    **{record.name: {"instance"} for record in records() if record.name.startswith("job_account:")},
 }
 """Selectors that cannot have these labels."""
+OF_ALERTS = {"ALERTS", "ALERTS_FOR_STATE", "vivix:rules:loaded"}
 SCRAPE_LABELS = {"job", "instance"}
 
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
@@ -130,7 +135,7 @@ def test_every_selector_follows_job_and_instance(panel: Panel) -> None:
 def test_every_selector_follows_account_and_model_where_it_has_them(panel: Panel) -> None:
     for query in panel.queries:
         for selector in selectors(query):
-            if selector.name in NOT_OF_AN_INSTANCE:
+            if selector.name in OF_ALERTS:
                 continue
             for label in {"account", "model"} & METRICS[selector.name].labels:
                 assert f'{label}=~"${label}"' in selector.matchers, query
@@ -156,7 +161,7 @@ def assert_counts(query: str) -> None:
             assert selector.functions, query
             assert selector.functions[0] in COUNTING, query
             assert selector.range is not None, query
-        else:
+        elif METRICS[selector.name].kind != "recorded":
             assert not set(selector.functions) & set(COUNTING), query
 
 

@@ -8,13 +8,16 @@ import httpx
 import pytest
 
 from mixin.alerts import ALERTS
-from support.boards import FOLDER, annotations, boards, panels
+from mixin.rules import hurried, rule_file
+from support.boards import annotations, boards, panels
 from support.demo import demo, draw
 from support.grafana import expanded
 from support.prometheus import free_port, has_data, prometheus, query, tool
 from support.promql import selectors
 
 SPEED = 20
+FACTOR = 300
+"""By which the windows of rules and panels are divided: they are to be full after so short a time."""
 DURATIONS = {"$__rate_interval": "10s", "$__range": "30s", "$__interval": "1s"}
 """Five minutes of the demo pass in 15 s here, so the windows that follow the resolution are short as well."""
 ENOUGH = 100
@@ -24,7 +27,8 @@ BACKLOG = 180
 
 async def test_no_panel_is_without_data_and_every_one_can_be_drawn(tmp_path: Path) -> None:
     port = free_port()
-    rules = FOLDER / "rules" / "vivix.yaml"
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(rule_file(factor=FACTOR))
     async with (
         demo(port, SPEED),
         prometheus(tmp_path, f"127.0.0.1:{port}", interval="500ms", rules=[rules]) as server,
@@ -38,7 +42,7 @@ async def test_no_panel_is_without_data_and_every_one_can_be_drawn(tmp_path: Pat
             f"{panel.id}: {expr}"
             for panel in panels()
             for expr in panel.queries
-            if not panel.may_be_empty and not await has_data(http, server, expanded(expr, DURATIONS))
+            if not panel.may_be_empty and not await has_data(http, server, asked(expr))
         ]
         assert not empty, "\n".join(empty)
         for _, expr in annotations():
@@ -48,6 +52,11 @@ async def test_no_panel_is_without_data_and_every_one_can_be_drawn(tmp_path: Pat
         assert await draw(server, tmp_path, 30) == ""
     for uid in boards():
         assert (tmp_path / f"{uid}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def asked(expr: str) -> str:
+    """A query of a panel in this hurried time."""
+    return expanded(hurried(expr, FACTOR), DURATIONS)
 
 
 async def assert_variables_have_values(http: httpx.AsyncClient, server: str) -> None:

@@ -25,9 +25,10 @@ OTHERS = {
     "scrape_duration_seconds": Metric("gauge", frozenset()),
     "process_cpu_seconds_total": Metric("counter", frozenset()),
     "process_resident_memory_bytes": Metric("gauge", frozenset()),
+    "ALERTS_FOR_STATE": Metric("gauge", frozenset({"alertname", "severity", "account", "model"})),
     "ALERTS": Metric("gauge", frozenset({"alertname", "alertstate", "severity", "account", "model"})),
 }
-"""Prometheus' own and the client library's; known() adds what our rule file records, as `gauge`."""
+"""Prometheus' own and the client library's; known() adds what our rule file records."""
 
 
 def known() -> Mapping[str, Metric]:
@@ -42,5 +43,5 @@ def known() -> Mapping[str, Metric]:
     for record in records():
         level, _, _ = record.name.partition(":")
         labels = frozenset(level.split("_")) - {"job"} if level != "vivix" else frozenset()
-        metrics[record.name] = Metric("gauge", labels)
+        metrics[record.name] = Metric("recorded", labels)
     return metrics
