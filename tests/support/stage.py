@@ -304,7 +304,7 @@ async def stage(
             with second.running():
                 targets = (process.url.removeprefix("http://"), second.target)
                 async with prometheus(
-                    folder, *targets, interval="250ms", rules=[rules], alertmanager=telling
+                    folder, *targets, interval="500ms", rules=[rules], alertmanager=telling
                 ) as server:
                     yield Stage(api, clock, process.url, server, received, http, process), second
         finally:
