@@ -34,6 +34,9 @@ Unit = Callable[[Transaction], T]
 
 GROUP = 500
 """Units in one transaction, so that none waits long for its commit."""
+LONGEST = 0.5
+"""Real seconds after which a transaction begins no further unit: until it ends it holds the leases of its
+accounts, which others wait for."""
 PRUNE_CHUNK = 500
 _PRUNE_EVERY = 3600.0
 _MAX_REFUSALS = 100
@@ -218,20 +221,23 @@ class Store:
         jobs = [first]
         while len(jobs) < GROUP and not self._jobs.empty():
             jobs.append(self._jobs.get_nowait())
-        try:
-            await self._commit(jobs)
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever asked for the work
-            if len(jobs) == 1 or _is_outage(error):
-                self._fail(jobs, error)
+        while jobs:
+            try:
+                jobs = await self._commit(jobs)
+            except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever asked for the work
+                if len(jobs) == 1 or _is_outage(error):
+                    self._fail(jobs, error)
+                    return
+                # One unit must not take the others' work down with it.
+                for job in jobs:
+                    try:
+                        await self._commit([job])
+                    except Exception as single:  # noqa: BLE001
+                        self._fail([job], single)
                 return
-            # One unit must not take the others' work down with it.
-            for job in jobs:
-                try:
-                    await self._commit([job])
-                except Exception as single:  # noqa: BLE001
-                    self._fail([job], single)
 
-    async def _commit(self, jobs: Sequence[_Job]) -> None:
+    async def _commit(self, jobs: Sequence[_Job]) -> list[_Job]:
+        """Commit these jobs. Returns those that it had no time for."""
         started = self._clock.monotonic()
         loop = asyncio.get_running_loop()
         leases = self._leases_for(jobs)
@@ -251,16 +257,18 @@ class Store:
             for account in self._holdings.written(leases, confirmed):
                 _log.warning(_LOST, account=account)
         self._note_spans(transaction.outbox.added)
-        for job, result in zip(jobs, results, strict=True):
+        committed = [(jobs[place], result) for place, result in sorted(results.items())]
+        for job, result in committed:
             if job.settle is not None and not isinstance(result, NotOwnerError):
                 job.settle(result)
-        for job, result in zip(jobs, results, strict=True):
+        for job, result in committed:
             if job.done.done():
                 continue
             if isinstance(result, NotOwnerError):
                 job.done.set_exception(result)
             else:
                 job.done.set_result(result)
+        return [job for place, job in enumerate(jobs) if place not in results]
 
     def _note_spans(self, added: Mapping[AccountName, int]) -> None:
         self._spans_pending.update(added)
@@ -274,7 +282,8 @@ class Store:
 
     def _transact(
         self, jobs: Sequence[_Job], leases: Mapping[AccountName, Lease]
-    ) -> tuple[list[Any], Transaction, set[AccountName]]:
+    ) -> tuple[dict[int, Any], Transaction, set[AccountName]]:
+        until = elapsed() + LONGEST
         with self._database.begin() as connection:
             mine = set() if self._holdings is None else self._holdings.fence(connection, leases)
             transaction = Transaction(
@@ -283,6 +292,8 @@ class Store:
             results: dict[int, Any] = {}
             # What reads the totals does so once all the others have been added to them.
             for place in sorted(range(len(jobs)), key=lambda place: jobs[place].settle is not None):
+                if results and elapsed() >= until:
+                    break
                 job = jobs[place]
                 if job.settle is not None:
                     transaction.flush()
@@ -291,7 +302,7 @@ class Store:
                 else:
                     results[place] = job.unit(transaction)
             transaction.flush()
-        return [results[place] for place in range(len(jobs))], transaction, mine
+        return results, transaction, mine
 
     def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
         failed = list(jobs)

@@ -576,11 +576,26 @@ async def test_a_page_can_be_about_one_phase(open_store: Open, phase: Phase) -> 
     assert other == []
 
 
-async def test_work_that_arrives_together_shares_a_transaction(open_store: Open) -> None:
+async def test_work_that_arrives_together_shares_a_transaction(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.store.store.LONGEST", float("inf"))
     async with open_store() as state:
         before = state.meter.writes
         await asyncio.gather(*(state.store.write(discover(f"id-{n}")) for n in range(100)))
         assert state.meter.writes - before <= 2
+
+
+async def test_units_for_which_a_transaction_has_no_time_are_committed_by_further_ones(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.store.store.LONGEST", 0.0)
+    async with open_store() as state:
+        before = state.meter.writes
+        results = await asyncio.gather(*(state.store.write(discover(f"id-{n}")) for n in range(20)))
+        assert state.meter.writes - before == 20
+        assert [one.id for [one] in results] == [f"id-{n}" for n in range(20)]
+        assert state.counters(Family.DISCOVERED) == {(Source.CONFIG.value,): 20}
 
 
 async def test_one_faulty_unit_does_not_take_the_others_down(open_store: Open) -> None:
