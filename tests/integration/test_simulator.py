@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from httpx_aiohttp import AiohttpTransport
 
 from exporter.clock import MICROS
 from exporter.errors import ListenError
@@ -90,7 +89,7 @@ async def simulation() -> AsyncIterator[Simulation]:
     api = SimulatedApi(World(1, accounts, failure_ratio=0, pickup_us=0), clock)
     async with (
         serve(create_app(api)) as address,
-        httpx.AsyncClient(transport=AiohttpTransport(), base_url=address.url, timeout=30) as client,
+        httpx.AsyncClient(base_url=address.url, timeout=30) as client,
     ):
         yield Simulation(client, address, clock, api)
 
@@ -244,7 +243,7 @@ async def test_the_server_stops_although_a_client_hangs() -> None:
     clock = ManualClock()
     api = SimulatedApi(World(1, [SimulatedAccount("studio", "key-studio")]), clock)
     api.faults.strike_next(Fault.HANG)
-    async with httpx.AsyncClient(transport=AiohttpTransport()) as client:
+    async with httpx.AsyncClient() as client:
         async with serve(create_app(api)) as address:
             hanging = asyncio.create_task(client.get(f"{address.url}/api/v1/credits", headers=KEY))
             await until(lambda: api.faults.struck["studio", Fault.HANG] == 1)
