@@ -17,6 +17,19 @@ from exporter.domain.values import (
 )
 
 
+def to_new_row(generation: Generation) -> dict[str, object]:
+    """Return the columns of a generation of which nothing is known yet but that it exists; the others are
+    empty. Most rows that are entered at once are of these."""
+    return {
+        "account": generation.account,
+        "id": generation.id,
+        "source": generation.source.value,
+        "discovered_us": generation.discovered_us,
+        "traceparent": generation.traceparent,
+        "polls": 0,
+    }
+
+
 def to_row(generation: Generation) -> dict[str, object]:
     """Return the columns of `generation`, without those that say where it is listed."""
     end, drop = generation.end, generation.drop

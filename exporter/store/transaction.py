@@ -12,7 +12,6 @@ from exporter.domain.ledger import Additions, Ledger
 from exporter.domain.spend import Charge, Spend, WalletRead, is_same_window, window
 from exporter.domain.values import (
     AccountName,
-    Discovered,
     DropReason,
     Ended,
     Generation,
@@ -62,6 +61,7 @@ class Transaction(Reading):
         self._ledger = ledger
         self._traced = traced
         self.additions = Additions()
+        self._observed: list[dict[str, object]] = []
         self._flushed = False
 
     def discover(
@@ -98,7 +98,7 @@ class Transaction(Reading):
                 self._connection.execute(
                     insert(generations),
                     [
-                        rows.to_row(candidate) | {"listed": listed, "registered": not listed}
+                        rows.to_new_row(candidate) | {"listed": listed, "registered": not listed}
                         for candidate in candidates.values()
                     ],
                 )
@@ -174,15 +174,26 @@ class Transaction(Reading):
         stored = self.find(account, id)
         if stored is None:
             raise KeyError(id)
-        before = stored if known is None else transition.with_polls_of(stored, known)
+        return self._observe(stored, observation, known)
+
+    def _observe(
+        self,
+        generation: Generation,
+        observation: Observation,
+        known: Generation | None = None,
+        *,
+        stored: bool = True,
+    ) -> Transition:
+        before = generation if known is None else transition.with_polls_of(generation, known)
         after = transition.observe(before, observation)
-        if transition.is_material(stored, after.generation):
+        if transition.is_material(generation, after.generation):
             self._save(
                 after,
                 observation.at_us,
                 observation.via.value,
                 history.said(observation),
                 observation.output_urls,
+                stored=stored,
             )
         return after
 
@@ -197,13 +208,17 @@ class Transaction(Reading):
         """Apply an end that a webhook reported, entering an id that was not registered. A repeated delivery
         has no facts. None where the id is unknown and its end lies before `oldest_us`: it may have been
         counted and forgotten."""
-        if self.find(account, id) is not None:
-            return self.observe(account, id, observation, known)
+        stored = self.find(account, id)
+        if stored is not None:
+            return self._observe(stored, observation, known)
         if observation.completed_us is not None and observation.completed_us < oldest_us:
             return None
-        self.discover(account, Source.WEBHOOK, [NewGeneration(id)], observation.at_us, listed=False)
-        after = self.observe(account, id, observation, None)
-        return Transition(after.generation, (Discovered(Source.WEBHOOK), *after.facts))
+        # Nobody else has entered it meanwhile: the transaction holds the lock.
+        discovered = transition.discover(Generation(account, id, Source.WEBHOOK, observation.at_us))
+        for fact in discovered.facts:
+            self._ledger.enter(account, fact, self.additions)
+        after = self._observe(discovered.generation, observation, stored=False)
+        return Transition(after.generation, (*discovered.facts, *after.facts))
 
     def drop(self, generation: Generation, reason: DropReason, at_us: int, said: str) -> Transition:
         """Stop following a generation; nothing happens if its end or drop is already known."""
@@ -283,9 +298,12 @@ class Transaction(Reading):
         )
 
     def flush(self) -> None:
-        """Write the additions of this transaction; nothing more may be added then."""
+        """Write the additions of this transaction, and what was observed in it; nothing more may be added
+        then."""
         if not self._flushed:
             add(self._connection, self.additions)
+            if self._observed:
+                self._connection.execute(insert(observations), self._observed)
         self._flushed = True
 
     def _enter_spend(self, ended: Generation) -> None:
@@ -294,32 +312,43 @@ class Transaction(Reading):
             self.additions.spend[ended.account] = spend.with_ended(charge)
 
     def _save(
-        self, after: Transition, at_us: int, source: str, said: str, output_urls: Sequence[str] = ()
+        self,
+        after: Transition,
+        at_us: int,
+        source: str,
+        said: str,
+        output_urls: Sequence[str] = (),
+        *,
+        stored: bool = True,
     ) -> None:
+        """One that is not `stored` yet is entered as registered."""
         generation = after.generation
         values = rows.to_row(generation)
-        saved = self._connection.execute(
-            update(generations)
-            .where(one_of(generation.account, [generation.id]), generations.c.end_recorded_us.is_(None))
-            .values(values)
-        )
-        if saved.rowcount != 1:
-            raise RuntimeError(f"generation {generation.id} ended twice in one transaction")
+        if stored:
+            saved = self._connection.execute(
+                update(generations)
+                .where(one_of(generation.account, [generation.id]), generations.c.end_recorded_us.is_(None))
+                .values(values)
+            )
+            if saved.rowcount != 1:
+                raise RuntimeError(f"generation {generation.id} ended twice in one transaction")
+        else:
+            self._connection.execute(insert(generations), values | {"listed": False, "registered": True})
         if generation.model is not None:
             self._ledger.admit_model(generation.account, generation.model, self.additions)
         for fact in after.facts:
             self._ledger.enter(generation.account, fact, self.additions)
             if isinstance(fact, Ended):
                 self._enter_spend(generation)
-        self._connection.execute(
-            insert(observations).values(
-                account=generation.account,
-                id=generation.id,
-                at_us=at_us,
-                source=source,
-                said=said,
-                counted="; ".join(map(history.counted, after.facts)),
-            )
+        self._observed.append(
+            {
+                "account": generation.account,
+                "id": generation.id,
+                "at_us": at_us,
+                "source": source,
+                "said": said,
+                "counted": "; ".join(map(history.counted, after.facts)),
+            }
         )
         if self._traced and not generation.followed and generation.created_us is not None:
             self.outbox.enter(generation, output_urls)
