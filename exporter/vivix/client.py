@@ -97,9 +97,9 @@ class Client:
         self._key = ""
         self._under_way = 0
         self._retired = False
-        proxy = None
+        self._proxy: str | None = None
         try:
-            proxy = find_proxy(self._base_url)
+            self._proxy = find_proxy(self._base_url)
         except ProxyError as error:
             self._unusable_proxy = error
         self._headers = {
@@ -107,7 +107,8 @@ class Client:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
-        self._http = open_session(proxy)
+        # Opened for the first call: a client that a refused reload has built is never used, nor retired.
+        self._http: aiohttp.ClientSession | None = None
 
     def use_key(self, key: str) -> None:
         """Authenticate with `key` from the next call on."""
@@ -134,7 +135,7 @@ class Client:
         """Make no further call, and close the connections once those under way have ended."""
         self._retired = True
         if not self._under_way:
-            await self._http.close()
+            await self._close()
 
     async def _get(self, endpoint: Endpoint, path: str, parse: Callable[[Json], T]) -> Reply[T]:
         started = self._clock.monotonic()
@@ -166,7 +167,7 @@ class Client:
             self._meter.api_request(self._account, endpoint, code, self._clock.monotonic() - started)
             self._under_way -= 1
             if self._retired and not self._under_way:
-                await self._http.close()
+                await self._close()
         return Reply(
             value,
             _whole(response.headers.get("X-RateLimit-Remaining")),
@@ -176,6 +177,8 @@ class Client:
     async def _fetch(self, path: str) -> tuple[aiohttp.ClientResponse, bytes]:
         if self._unusable_proxy is not None:
             raise ApiError(ApiErrorKind.UNREACHABLE, "connect", str(self._unusable_proxy))
+        if self._http is None:
+            self._http = open_session(self._proxy)
         try:
             async with (
                 asyncio.timeout(self._clock.to_real(self._timeout)),
@@ -199,6 +202,10 @@ class Client:
             ValueError,  # of a URL or a header that the libraries refuse
         ) as error:
             raise translate(error, self._host) from error
+
+    async def _close(self) -> None:
+        if self._http is not None:
+            await self._http.close()
 
     def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ApiError:
         """Return what an answer other than 200 means, by status and `error`, never by the message."""

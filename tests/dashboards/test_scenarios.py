@@ -119,8 +119,9 @@ async def lopsided(on: Stage, me: str) -> None:
 
 
 async def slow(on: Stage, me: str) -> None:
-    on.feeds[me] = Feed(IMAGE, count=2)
-    await on.has_submitted(me, 80)
+    # So many that it takes a while until slow ones are what is usual.
+    on.feeds[me] = Feed(IMAGE, count=10)
+    await on.has_submitted(me, 400)
     on.feeds[me] = Feed(lasting(60), count=2)
     await on.firing(me, "VivixGenerationsSlow")
     on.feeds[me] = Feed(IMAGE, count=2)
