@@ -23,7 +23,7 @@ run: $(VENV)/.package
 test: $(VENV)/.package $(VENV)/.dev lint
 	@tests/install-servers
 	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS)
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 ## lint: what ruff and mypy say
 lint: $(VENV)/.package $(VENV)/.dev
