@@ -113,6 +113,7 @@ class App:
         self._patience = patience
         self._serving = serving or Serving()
         self._loops: asyncio.TaskGroup | None = None
+        self._replica: Replica | None = None
         self._reloads = Reloads(self._reload, self._instruments.config_refused)
         self.ready = asyncio.Event()
         """Set once the state is loaded and the loops run."""
@@ -205,9 +206,11 @@ class App:
         """Follow what the state and the configuration hold. Raises StoreError."""
         self._loops, config = loops, self._config
         replica = Replica(self._accounts, self._intake, self._store, lambda: self._config, loops)
+        self._replica = replica
         if self._leases is None or self._holdings is None:
             resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]
-            # A state that was moved here may bring what replicas had acknowledged and not applied yet.
+            # A state that was moved here may bring what replicas had acknowledged and not applied yet, also
+            # for accounts that a reload adds.
             for account in list(self._accounts.followed):
                 replica.collect(account)
         else:
@@ -236,7 +239,9 @@ class App:
 
     async def _reload(self) -> None:
         """Apply the configuration as it is now: all of it, or nothing where ConfigError is raised."""
-        assert self._loops is not None, "reloads begin once the loops run"
+        loops, replica = self._loops, self._replica
+        assert loops is not None, "reloads begin once the loops run"
+        assert replica is not None
         try:
             async with asyncio.timeout(self._patience):
                 config = await on_thread(self._load, "configuration")
@@ -245,9 +250,11 @@ class App:
                 f"its file, or one that it names, could not be read within {self._patience:g} s"
             ) from None
         check_reloadable(self._config, config)
-        changes = await self._accounts.change(self._config, config, self._loops)
+        changes = await self._accounts.change(self._config, config, loops)
         self._config = config
         self._token = _registration_token(config)
+        for account in changes.added:
+            replica.collect(AccountName(account.name))
         self._instruments.config_loaded(self._clock.now_us())
         _log.info(
             "the configuration was reloaded",

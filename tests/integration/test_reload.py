@@ -14,7 +14,8 @@ import pytest
 import structlog
 
 from exporter.clock import MICROS, ScaledClock, SystemClock
-from exporter.config import Config
+from exporter.config import Config, load_config
+from exporter.domain.values import AccountName, GenerationId, NewGeneration
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -23,6 +24,9 @@ from exporter.simulator.ratelimit import Caller
 from exporter.simulator.server import serve
 from exporter.simulator.truth import truth
 from exporter.simulator.world import World
+from exporter.store import open_database
+from exporter.store.inbox import Inbox
+from exporter.store.letters import registration
 from support.running import PATIENCE, Running, exporter, until, write_config
 from support.truth import assert_true
 
@@ -110,6 +114,24 @@ async def test_accounts_and_ids_come_and_go(tmp_path: Path) -> None:
     assert both.sum("vivix_generations_total", account="shop") == 3
     assert again.sum("vivix_generations_total", account="shop") == 3
     assert [page.sum("vivix_exporter_accounts_owned") for page in (both, one, again)] == [2, 1, 2]
+
+
+async def test_what_replicas_had_acknowledged_for_an_account_is_applied_when_it_comes(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        [id] = at.submit("shop")
+        at.account("studio")
+        # As of a state that was moved here from replicas while nobody had the account.
+        letter = registration(AccountName("shop"), [NewGeneration(GenerationId(id))], at.clock.now_us())
+        database = open_database(load_config(at.write()).state_at, owner=True)
+        with database.begin() as connection:
+            Inbox(connection).put(letter)
+        database.close()
+        async with at.running() as running:
+            at.account("shop")
+            assert await at.reload(running) == (200, "Reloaded.\n")
+            while (page := await running.scrape()).sum("vivix_generations_total", account="shop") == 0:
+                pass
+    assert page.of("vivix_generations_discovered_total") == {("shop", "api"): 1}
 
 
 async def test_an_id_that_is_listed_no_more_is_not_polled_and_stays_counted(tmp_path: Path) -> None:
