@@ -1,15 +1,18 @@
 """The CPU of one poll, with everything on, beside bare loops of two clients on one server; all in one run.
 
-The server is a process of its own, so that only the client's work is counted. What is asked of a poll is the
-ratio: machines differ.
+The server is a process of its own, and so is each way of asking: only the client's work is counted. What is
+asked of a poll is the ratio, since machines differ.
 """
 
 import asyncio
 import json
 import multiprocessing
+import os
+import ssl
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from exporter.config import load_config
 from exporter.domain.values import AccountName, GenerationId
 from exporter.store import open_database
 from exporter.web.server import listen
+from support.certificates import Certificate, authority, signed_by
 from support.running import write_config
 
 CALLS, AT_ONCE = 4_000, 20
@@ -48,12 +52,17 @@ class Rendering(Vendor):
         }
 
 
-def serve(told: Connection) -> None:
-    """Run the server until the process is ended; tell its port."""
+def serve(told: Connection, certificate: Certificate | None) -> None:
+    """Run the server until the process is ended; tell its URL."""
 
     async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Rendering, "127.0.0.1", 0)
-        told.send(server.sockets[0].getsockname()[1])
+        context = None
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate.cert, certificate.key)
+        server = await asyncio.get_running_loop().create_server(Rendering, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        told.send(f"{'http' if context is None else 'https'}://127.0.0.1:{port}")
         await server.serve_forever()
 
     asyncio.run(run())
@@ -95,7 +104,7 @@ async def bare_httpx(url: str) -> float:
         return await in_parallel(call)
 
 
-async def everything(url: str, folder: Path) -> float:
+async def _everything(url: str, folder: Path) -> float:
     """What a poll of the exporter costs: schedule, budget, call, parsing, state, metrics."""
     account = {"name": "studio", "base_url": url, "api_key": "vvx_live_k", "rate_limit_share": 1.0}
     polling = {"min_interval": "100ms", "target_lag": "100ms", "max_interval": "1s"}
@@ -126,31 +135,57 @@ async def everything(url: str, folder: Path) -> float:
     return cost
 
 
-def main() -> None:
-    """Measure in turns, and take the least of each: what else the machine does only adds."""
+async def everything(url: str) -> float:
+    """As `_everything`, with a state of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return await _everything(url, Path(folder))
+
+
+WAYS = {"aiohttp": bare_aiohttp, "httpx": bare_httpx, "everything": everything}
+
+
+def measure(way: str, url: str) -> float:
+    """What one way costs, in a process that has done nothing else."""
+    return asyncio.run(WAYS[way](url))
+
+
+def least(server: Certificate | None) -> dict[str, float]:
+    """Seconds of CPU of each way: measured in turns, and the least of each, since what else the machine does
+    only adds."""
     told, telling = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(telling,), daemon=True)
-    server.start()
-    url = f"http://127.0.0.1:{told.recv()}"
-    costs: dict[str, list[float]] = {"aiohttp": [], "httpx": [], "everything": []}
-    for _ in range(ROUNDS):
-        costs["aiohttp"].append(asyncio.run(bare_aiohttp(url)))
-        costs["httpx"].append(asyncio.run(bare_httpx(url)))
-        with tempfile.TemporaryDirectory() as folder:
-            costs["everything"].append(asyncio.run(everything(url, Path(folder))))
-    server.terminate()
-    least = {name: min(every) for name, every in costs.items()}
+    spawning = multiprocessing.get_context("spawn")
+    process = spawning.Process(target=serve, args=(telling, server), daemon=True)
+    process.start()
+    url = told.recv()
+    costs: dict[str, list[float]] = {way: [] for way in WAYS}
+    with ProcessPoolExecutor(1, spawning, max_tasks_per_child=1) as pool:
+        for _ in range(ROUNDS):
+            for way in WAYS:
+                costs[way].append(pool.submit(measure, way, url).result())
+    process.terminate()
+    return {way: min(every) for way, every in costs.items()}
+
+
+def rows(least: Mapping[str, float], over: str, at_most: float) -> list[Row]:
+    """The table of what was measured `over` a transport."""
     poll = least["everything"]
-    report(
-        "polls",
-        [
-            Row("a call in a bare loop of aiohttp", least["aiohttp"] * 1e3, "ms of CPU"),
-            Row("a call in a bare loop of httpx", least["httpx"] * 1e3, "ms of CPU"),
-            Row("a poll with everything on", poll * 1e3, "ms of CPU", at_most=0.4),
-            Row("the same, against aiohttp", poll / least["aiohttp"], "times", at_most=2.5),
-            Row("the same, against httpx", poll / least["httpx"], "times", at_most=0.25),
-        ],
-    )
+    return [
+        Row(f"{over}: a call in a bare loop of aiohttp", least["aiohttp"] * 1e3, "ms of CPU"),
+        Row(f"{over}: a call in a bare loop of httpx", least["httpx"] * 1e3, "ms of CPU"),
+        Row(f"{over}: a poll with everything on", poll * 1e3, "ms of CPU", at_most=at_most),
+        Row(f"{over}: the same, against aiohttp", poll / least["aiohttp"], "times", at_most=2.5),
+        Row(f"{over}: the same, against httpx", poll / least["httpx"], "times", at_most=0.25),
+    ]
+
+
+def main() -> None:
+    """Measure over plain HTTP, then over TLS with an authority that the processes are told to trust."""
+    plain = least(None)
+    with tempfile.TemporaryDirectory() as folder:
+        ca = authority(Path(folder))
+        os.environ["SSL_CERT_FILE"] = str(ca.cert)
+        secured = least(signed_by(ca, Path(folder), "server"))
+    report("polls", [*rows(plain, "HTTP", 0.4), *rows(secured, "TLS", 0.45)])
 
 
 if __name__ == "__main__":
