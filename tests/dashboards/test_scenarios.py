@@ -327,13 +327,14 @@ async def test_each_alert_fires_and_resolves_and_no_panel_stays_empty_when_all_i
 
     assert set(SCENARIOS) == set(ACCOUNTS)
     async with stage(tmp_path, ACCOUNTS, tier, command) as (on, second):
-        async with on.feeding(), asyncio.TaskGroup() as playing:
-            for me, play in SCENARIOS.items():
-                playing.create_task(play(on, me), name=me)
-            playing.create_task(office(on, second), name="office")
-        for panel in panels():
-            for expr in panel.queries:
-                assert "ALERTS{" in expr or await shows(on, expr), f"{panel.id}: {expr}"
+        async with on.feeding():
+            async with asyncio.TaskGroup() as playing:
+                for me, play in SCENARIOS.items():
+                    playing.create_task(play(on, me), name=me)
+                playing.create_task(office(on, second), name="office")
+            for panel in panels():
+                for expr in panel.queries:
+                    assert "ALERTS{" in expr or await shows(on, expr), f"{panel.id}: {expr}"
         await all_down(on, second)
     fired = {name for name, _ in on.received.statuses}
     assert fired == {alert.name for alert in ALERTS} - set(PROMTOOL_ALONE)

@@ -95,6 +95,7 @@ async def test_whatever_is_followed_explains_all_that_is_spent(
                 "studio", VIDEO[0], "an-old-one", long_ago_us, 10 * MICROS, now_us, credits_used=500
             )
             await running.register("studio", old.id)
+            await until(lambda: not any(running.app.followed().values()), "the old one's end is seen")
             await passed(api, 2.2)
             page = await running.scrape()
     assert followed == observed

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import aiohttp
 import httpx
 
 from exporter.clock import SystemClock
@@ -84,7 +85,8 @@ class Client:
         """Submit steadily; returns once all that is to be registered has been acknowledged."""
         loop = asyncio.get_running_loop()
         began, every_s = loop.time(), ordeal.submitted_until / ordeal.generations
-        async with httpx.AsyncClient(timeout=4) as http, asyncio.TaskGroup() as registering:
+        patience = aiohttp.ClientTimeout(sock_connect=4, sock_read=4)
+        async with aiohttp.ClientSession(timeout=patience) as http, asyncio.TaskGroup() as registering:
             for number in range(ordeal.generations):
                 await asyncio.sleep(began + number * every_s - loop.time())
                 account, model = ACCOUNTS[number % len(ACCOUNTS)].name, self._rng.choice(QUICK)
@@ -98,19 +100,19 @@ class Client:
                 for _ in range(1 + (self._rng.random() < REPEATED)):
                     registering.create_task(self._register(http, (account, id), told))
 
-    async def _register(self, http: httpx.AsyncClient, key: Key, told: Told) -> None:
+    async def _register(self, http: aiohttp.ClientSession, key: Key, told: Told) -> None:
         item = {"account": key[0], "id": key[1]}
         if told.traceparent:
             item["traceparent"] = told.traceparent
         while True:
             try:
-                answer = await http.post(
+                async with http.post(
                     f"{self._replicas.target().url}/api/v1/generations",
                     json={"generations": [item]},
                     headers={"Authorization": f"Bearer {TOKEN}"},
-                )
-                status = answer.status_code
-            except httpx.TransportError:
+                ) as answer:
+                    status = answer.status
+            except (aiohttp.ClientError, TimeoutError):
                 status = 0
             self.answers[status] += 1
             if status == 202:
