@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from exporter.config import Secret
+from support.order import long_first
 from support.postgresql import Server
 from support.states import States, new_file
 
@@ -18,6 +19,12 @@ settings.load_profile("project")
 # Whoever runs the tests may have a collector of their own, which is not to hear of them.
 for name in [name for name in os.environ if name.startswith("OTEL_")]:
     del os.environ[name]
+
+
+@pytest.hookimpl(trylast=True)  # after pytest has put together what shares a fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the long tests, in each of the processes that `-n` makes."""
+    items[:] = long_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ ENOUGH = 100
 BACKLOG = 180
 
 
+@pytest.mark.long(46)
 async def test_no_panel_is_without_data_and_every_one_can_be_drawn(tmp_path: Path) -> None:
     port = free_port()
     rules = tmp_path / "rules.yaml"

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from exporter.clock import MICROS, SystemClock
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.faults import Fault
@@ -317,6 +319,7 @@ async def shows(on: Stage, expr: str) -> bool:
     return await has_data(on.http, on.server, expanded(hurried(expr, FACTOR), DURATIONS))
 
 
+@pytest.mark.long(400)
 async def test_each_alert_fires_and_resolves_and_no_panel_stays_empty_when_all_is_not_well(
     tmp_path: Path,
 ) -> None:

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import httpx
+import pytest
 
 from exporter.clock import SystemClock
 from exporter.config import Secret
@@ -36,6 +37,7 @@ async def known(running: Process) -> dict[str, str]:
     return {one["id"]: one["status"] for one in answer.json()["generations"]}
 
 
+@pytest.mark.long(45)
 async def test_killed_right_after_each_acknowledgement_nothing_acknowledged_is_lost(
     tmp_path: Path, state_at: Path | Secret
 ) -> None:

@@ -63,6 +63,7 @@ async def passed(api: SimulatedApi, minutes: float) -> None:
     await api.clock.sleep(minutes * 60)
 
 
+@pytest.mark.long(45)
 @pytest.mark.parametrize("cycle_ends_in", [1_000, 5], ids=["within a cycle", "over a cycle's end"])
 async def test_whatever_is_followed_explains_all_that_is_spent(
     tmp_path: Path, state_at: Path | Secret, cycle_ends_in: int

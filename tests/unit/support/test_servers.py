@@ -24,7 +24,8 @@ HOLDER = """
 import sys
 from support.pgbouncer import PgBouncer
 from support.postgresql import Server
-with Server() as server, PgBouncer(server) as pooler:
+# A server that stops waits for whoever has said only half of who they are: by default a minute.
+with Server(authentication_timeout=5) as server, PgBouncer(server) as pooler:
     print(server.port, pooler.port, server.folder, flush=True)
     {what}
     sys.stdin.read()
