@@ -1,6 +1,7 @@
 """`run`: the exporter in the foreground, until a signal asks it to stop."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +63,14 @@ def command(
     until_signalled(run)
 
 
+async def _spare_what_stays(app: App) -> None:
+    """Once everything is loaded, let garbage collections pass over it: a full one held the event loop for
+    70 ms, nearly all of it for modules and what was made of the configuration."""
+    await app.ready.wait()
+    gc.collect()
+    gc.freeze()
+
+
 async def _run(
     app: App,
     listeners: Sequence[socket],
@@ -72,7 +81,9 @@ async def _run(
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.ask_to_reload)
     if signals.reload_asked:
         app.ask_to_reload()
+    sparing = asyncio.create_task(_spare_what_stays(app))
     await app.run(listeners, stop, webhook_listeners)
+    sparing.cancel()
 
 
 def _address(listener: socket) -> str:

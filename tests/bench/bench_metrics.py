@@ -33,7 +33,7 @@ from support.running import Running, exporter, write_config
 
 MODELS = [f"model-{number}" for number in range(20)]
 S = 1_000_000
-SCRAPES = 30
+SCRAPES = 200
 FORMATS = {
     "text": "text/plain; version=0.0.4",
     "OpenMetrics": "application/openmetrics-text; version=1.0.0; escaping=allow-utf-8",
@@ -47,6 +47,8 @@ async def filled(accounts: int, in_flight: int) -> AsyncIterator[Running]:
         names = [f"account-{number}" for number in range(accounts)]
         listed = [{"name": n, "api_key": "k" * 40, "base_url": "http://127.0.0.1:9"} for n in names]
         async with exporter(write_config(Path(folder), listed)) as running:
+            gc.collect()
+            gc.freeze()  # as the command does
             for name in names:
                 end_some(running, AccountName(name), 4)
             kinds = list(product(names, MODELS, (Status.PENDING, Status.PROCESSING)))
@@ -65,6 +67,7 @@ async def filled(accounts: int, in_flight: int) -> AsyncIterator[Running]:
                 )
                 follower._follow(begin(one, number, time.monotonic() - number % 100))
             yield running
+        gc.unfreeze()
 
 
 def end_some(running: Running, account: AccountName, times: int) -> None:
