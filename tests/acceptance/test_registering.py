@@ -1,4 +1,4 @@
-"""The ways to register ids of the README, run as they are written there."""
+"""The ways to register ids of the documents, run as they are written there."""
 
 import asyncio
 import os
@@ -6,9 +6,11 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from exporter.clock import SystemClock
 from exporter.simulator.accounts import SimulatedAccount
@@ -18,21 +20,24 @@ from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from support.running import Running, exporter, write_config
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+NODE = Path(sys.executable).with_name("node")
+NODE_MODULES = ROOT / "tests/dashboards/grafana/node_modules"
 STUDIO = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}")
 TOKEN = "let-me-register"
 
 
-def block(language: str, holding: str) -> str:
-    """The README's block of code in this language that holds this text."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+def block(language: str, holding: str, document: str = "docs/registering.md") -> str:
+    """The document's block of code in this language that holds this text."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     [found] = [code for code in blocks if holding in code]
     return str(found)
 
 
 @asynccontextmanager
 async def following(folder: Path) -> AsyncIterator[tuple[Running, dict[str, str]]]:
-    """An exporter that follows a simulated API, and the environment in which the README's code is run."""
+    """An exporter that follows a simulated API, and the environment in which the documents' code is run."""
     (folder / "token").write_text(TOKEN)
     (folder / "ids").mkdir()
     async with serve(create_app(SimulatedApi(World(1, [STUDIO]), SystemClock()))) as address:
@@ -70,31 +75,95 @@ async def known(running: Running, id: str) -> httpx.Response:
     return await running.http.get(f"{running.url}/api/v1/generations/{id}")
 
 
-SUBMITS = """
-answer = vivix.post("/api/v1/generate", json={"model": "seedream-4.0", "prompt": "a lighthouse"})
-print(answer.json()["generation_id"])
+BODY = '{"model": "seedream-4.0", "prompt": "a lighthouse"}'
+HTTPX = f"""
+print(vivix.post("/api/v1/generate", json={BODY}).json()["generation_id"])
+"""
+REQUESTS = f"""
+print(vivix.post(os.environ["VIVIX_API_URL"] + "/api/v1/generate", json={BODY}).json()["generation_id"])
+"""
+FETCH = f"""
+const answer = await vivixFetch(`${{process.env.VIVIX_API_URL}}/api/v1/generate`, {{
+  method: "POST",
+  headers: {{ Authorization: `Bearer ${{process.env.VIVIX_API_KEY}}`, "Content-Type": "application/json" }},
+  body: JSON.stringify({BODY}),
+}});
+console.log((await answer.json()).generation_id);
+"""
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACED_PYTHON = f"""
+from opentelemetry import context, propagate
+context.attach(propagate.extract({{"traceparent": "{TRACEPARENT}"}}))
+"""
+TRACED_NODE = f"""
+import {{ propagation }} from "@opentelemetry/api";
+propagation.setGlobalPropagator({{
+  inject: (_, carrier) => {{ carrier.traceparent = "{TRACEPARENT}"; }},
+  fields: () => [],
+}});
 """
 
 
-async def test_the_httpx_event_hook_hands_over_what_is_accepted(tmp_path: Path) -> None:
-    hook = block("python", "event_hooks")
+@dataclass(frozen=True)
+class DropIn:
+    """Code of the document, and an application that submits with it, within a span of its own or not."""
+
+    language: str
+    holding: str
+    submits: str
+    traced: str
+
+    async def run(self, folder: Path, env: dict[str, str], *, traced: bool = False) -> str:
+        code = (self.traced if traced else "") + block(self.language, self.holding) + self.submits
+        if self.language == "python":
+            return await done(sys.executable, "-c", code, env=env)
+        (folder / "application.mjs").write_text(code)
+        if traced:
+            (folder / "node_modules").symlink_to(NODE_MODULES)
+        return await done(str(NODE), str(folder / "application.mjs"), env=env)
+
+
+DROP_INS = {
+    "fetch": DropIn("js", "vivixFetch", FETCH, TRACED_NODE),
+    "httpx": DropIn("python", "event_hooks", HTTPX, TRACED_PYTHON),
+    "requests": DropIn("python", "requests.Session", REQUESTS, TRACED_PYTHON),
+}
+
+
+@pytest.fixture(params=DROP_INS)
+def drop_in(request: pytest.FixtureRequest) -> DropIn:
+    return DROP_INS[request.param]
+
+
+async def test_a_drop_in_hands_over_what_is_accepted(tmp_path: Path, drop_in: DropIn) -> None:
     async with following(tmp_path) as (running, env):
-        id = (await done(sys.executable, "-c", hook + SUBMITS, env=env)).strip()
+        id = (await drop_in.run(tmp_path, env)).strip()
         assert (await known(running, id)).json()["source"] == "api"
 
 
-async def test_the_httpx_event_hook_never_stops_the_application(tmp_path: Path) -> None:
-    hook = block("python", "event_hooks")
+async def test_a_drop_in_puts_the_trace_under_the_caller_s_span(tmp_path: Path, drop_in: DropIn) -> None:
     async with following(tmp_path) as (running, env):
-        said = await done(
-            sys.executable, "-c", hook + SUBMITS, env={**env, "VIVIX_EXPORTER_URL": "http://127.0.0.1:9"}
-        )
+        id = (await drop_in.run(tmp_path, env, traced=True)).strip()
+        assert (await known(running, id)).json()["trace_id"] == TRACEPARENT.split("-")[1]
+
+
+async def test_a_drop_in_never_stops_the_application(tmp_path: Path, drop_in: DropIn) -> None:
+    async with following(tmp_path) as (running, env):
+        said = await drop_in.run(tmp_path, {**env, "VIVIX_EXPORTER_URL": "http://127.0.0.1:9"})
         assert "not registered with the exporter" in said
         assert (await known(running, said.split()[-1])).status_code == 404
 
 
-async def test_curl_hands_over_an_id(tmp_path: Path) -> None:
-    command = block("sh", "--fail-with-body")
+async def test_a_drop_in_says_when_it_is_refused(tmp_path: Path, drop_in: DropIn) -> None:
+    async with following(tmp_path) as (_, env):
+        said = await drop_in.run(tmp_path, {**env, "VIVIX_EXPORTER_TOKEN": "another"})
+        assert "not registered with the exporter" in said
+        assert "401" in said
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/registering.md"])
+async def test_curl_hands_over_an_id(tmp_path: Path, document: str) -> None:
+    command = block("sh", "--fail-with-body", document)
     async with following(tmp_path) as (running, env):
         said = await done("sh", "-c", command, env=env)
         assert '{"new":1,"known":0}' in said

@@ -1,4 +1,4 @@
-"""The page of metrics as a whole: what the README promises is there, and nothing else."""
+"""The page of metrics as a whole: what docs/metrics.md promises is there, and nothing else."""
 
 import itertools
 import re
@@ -24,15 +24,15 @@ from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from support.running import exporter, until, write_config
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
 ROW = re.compile(r"^\| `(vivix_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 
 
 def promised() -> dict[str, tuple[str, frozenset[str]]]:
-    """Type and labels of every metric in the README's table, by name."""
+    """Type and labels of every metric in the document's table, by name."""
     return {
         name: (kind, frozenset(filter(None, labels.replace(" ", "").split(","))))
-        for name, kind, labels in ROW.findall(README)
+        for name, kind, labels in ROW.findall(DOCUMENT)
     }
 
 
@@ -141,6 +141,6 @@ async def test_what_the_api_names_over_time_makes_a_bounded_number_of_series(tmp
 
 async def test_each_metric_is_promised_once() -> None:
     counts: dict[str, int] = defaultdict(int)
-    for name, _, _ in ROW.findall(README):
+    for name, _, _ in ROW.findall(DOCUMENT):
         counts[name] += 1
     assert set(counts.values()) == {1}

@@ -1,4 +1,4 @@
-"""Which metrics there are, by the README's table, which is itself compared with the page."""
+"""Which metrics there are, by the table of docs/metrics.md, which is itself compared with the page."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mixin.records import records
 
-_README = Path(__file__).parents[2] / "README.md"
+_DOCUMENT = Path(__file__).parents[2] / "docs/metrics.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram)[^|]*\|([^|]*)\|", re.MULTILINE)
 
 
@@ -34,7 +34,7 @@ OTHERS = {
 def known() -> Mapping[str, Metric]:
     """Every name that a query may use, a histogram's three included."""
     metrics = dict(OTHERS)
-    for name, kind, labels in _ROW.findall(_README.read_text()):
+    for name, kind, labels in _ROW.findall(_DOCUMENT.read_text()):
         metrics[name] = Metric(kind, frozenset(filter(None, re.split(r"[\s,]+", labels))))
     for name, metric in list(metrics.items()):
         if metric.kind == "histogram":
