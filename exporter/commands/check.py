@@ -16,7 +16,7 @@ from exporter import logs
 from exporter.clock import MICROS, SystemClock
 from exporter.config import Config, LocatedConfig, Secret, locate_config, secret_sources
 from exporter.domain.values import AccountName
-from exporter.errors import ApiError, ConfigError
+from exporter.errors import ApiError, ApiErrorKind, ConfigError
 from exporter.heartbeat import Heartbeat
 from exporter.sources.globs import find
 from exporter.sources.idfiles import IdFiles
@@ -157,7 +157,8 @@ async def check_online(config: Config) -> list[str]:
         try:
             plan = (await client.plan()).value
         except ApiError as error:
-            wrong.append(f"account {account.name}: {account.base_url}: {error}")
+            hint = "; give another key" if error.kind is ApiErrorKind.LOCKED_OUT else ""
+            wrong.append(f"account {account.name}: {account.base_url}: {error}{hint}")
         else:
             calls = plan.calls_per_minute or "an unknown number of"
             well.append(f"account {account.name}: tier {plan.tier or 'unknown'}, {calls} calls a minute")

@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Run the demo; see `usage`."""
     logs.set_up(log_level, log_format)
-    listeners = listen_on(web_listen_address)
+    listeners = listen_on({"--web.listen-address": web_listen_address})
     until_signalled(lambda stop: demo(seed, speed, listeners, stop, click.echo))
 
 
@@ -73,6 +73,7 @@ async def demo(
             for listener in listeners:
                 echo(f"Exporter at            http://{bound_address(listener)}/")
                 echo(f"Metrics at             http://{bound_address(listener)}/metrics")
+            echo("                       (first at the exporter's page: what runs, what failed, and why)")
             echo(f"Webhooks come in for   {WITH_WEBHOOKS}")
             echo(f"Registration token     {REGISTRATION_TOKEN}")
             echo("Dashboards             in Grafana: Dashboards, New, Import, each file of dashboards/json")

@@ -1,5 +1,6 @@
 """Options that several commands share; each is also read from the environment."""
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +21,22 @@ class _Level(click.Choice[str]):
         return super().convert("warn" if value == "warning" else value, param, ctx)
 
 
+def variable(flag: str) -> str:
+    """Return the variable that an option is also read from: VIVIX_EXPORTER_WEB_LISTEN_ADDRESS for
+    --web.listen-address."""
+    return f"VIVIX_EXPORTER_{_plain(flag).upper()}"
+
+
 def option(flag: str, *, name: str | None = None, **settings: Any) -> Callable[[F], F]:
-    """Return an option that is also read from the environment: --web.listen-address as
-    VIVIX_EXPORTER_WEB_LISTEN_ADDRESS. `name` is that of the command's argument, where it is another."""
-    plain = flag.lstrip("-").replace(".", "_").replace("-", "_")
-    variable = f"VIVIX_EXPORTER_{plain.upper()}"
-    return click.option(flag, name or plain, envvar=variable, show_envvar=True, show_default=True, **settings)
+    """Return an option that is also read from the environment. `name` is that of the command's argument,
+    where it is another."""
+    return click.option(
+        flag, name or _plain(flag), envvar=variable(flag), show_envvar=True, show_default=True, **settings
+    )
+
+
+def _plain(flag: str) -> str:
+    return flag.lstrip("-").replace(".", "_").replace("-", "_")
 
 
 config_file = option(
@@ -49,6 +60,12 @@ web_config_file = option(
     help="TLS, users, headers and rate limit, in the format of Prometheus' exporter-toolkit.",
 )
 log_level = option("--log.level", type=_Level(LEVELS), default="info", help="Minimum log level.")
+log_level_of_demo = option(
+    "--log.level",
+    type=_Level(LEVELS),
+    default="warn",
+    help="Minimum log level; info has a line for each end.",
+)
 log_format = option("--log.format", type=click.Choice(FORMATS), default="logfmt", help="Log format.")
 speed = click.option(
     "--speed",
@@ -57,4 +74,10 @@ speed = click.option(
     show_default=True,
     help="Speed of simulated time, as a multiple of real time.",
 )
-seed = click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
+seed = click.option(
+    "--seed",
+    type=int,
+    default=lambda: secrets.randbits(32),
+    show_default="another one each time",
+    help="Random seed; the same one makes the same ids and ends again.",
+)

@@ -42,7 +42,12 @@ def command(
     _log.info("configuration loaded", config=config_file, accounts=len(config.accounts))
     database = open_database(config.state_at, owner=True)
     try:
-        every = listen_on([*web_listen_address, *web_webhook_listen_address])
+        every = listen_on(
+            {
+                "--web.listen-address": web_listen_address,
+                "--web.webhook-listen-address": web_webhook_listen_address,
+            }
+        )
     except ExporterError:
         database.close()
         raise

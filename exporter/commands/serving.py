@@ -1,26 +1,36 @@
 """Listening on the addresses of the command line, and running until a signal asks to stop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from socket import socket
 from typing import Any
 
-from exporter.errors import ExporterError
+from exporter.commands.options import variable
+from exporter.errors import ExporterError, ListenError
 from exporter.signals import ENDING, ignore
 from exporter.web.server import listen
 
 
-def listen_on(addresses: Iterable[str]) -> list[socket]:
-    """Return a socket for each address. Raises ConfigError and ListenError; then none stays open."""
+def listen_on(addresses: Mapping[str, Iterable[str]]) -> list[socket]:
+    """Return a socket for each address, which are given by the option that names them. Raises ConfigError and
+    ListenError; then none stays open."""
     listeners: list[socket] = []
     try:
-        for address in addresses:
-            listeners.append(listen(address))
+        for option, named in addresses.items():
+            for address in named:
+                listeners.append(_listen(address, option))
     except ExporterError:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def _listen(address: str, option: str) -> socket:
+    try:
+        return listen(address)
+    except ListenError as error:
+        raise ListenError(f"{error}; choose another with {option} or {variable(option)}") from error
 
 
 def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -134,7 +134,7 @@ COMMANDS = MappingProxyType(
                 options.listen_address,
                 options.speed,
                 options.seed,
-                options.log_level,
+                options.log_level_of_demo,
                 options.log_format,
             ),
             _command(

@@ -12,7 +12,7 @@ from exporter.config.nodes import Loc, Problem, compose, construct, find
 from exporter.config.problems import problem
 from exporter.config.schema import Config, Document
 from exporter.config.secret import SecretSource
-from exporter.config.urls import check_state_url, state_at
+from exporter.config.urls import check_state_place, check_state_url, state_at
 from exporter.errors import ConfigError
 
 MAX_FILE = 16 << 20
@@ -121,11 +121,10 @@ def _located(text: str, path: Path, *, secrets: bool) -> LocatedConfig:
 
 def _state_url(document: Document, folder: Path, root: yaml.Node, problems: list[Problem]) -> str:
     source = document.state.url_source(folder)
-    if source is None:
-        return document.state.url
-    loc = "state", _given(document.state, ("url_env", "url_file"))
+    loc = "state", "url" if source is None else _given(document.state, ("url_env", "url_file"))
     try:
-        return check_state_url(source.read().reveal())
+        url = document.state.url if source is None else check_state_url(source.read().reveal())
+        return check_state_place(url, folder)
     except (ConfigError, ValueError) as error:
         problems.append(Problem(find(root, loc), loc, str(error)))
         return ""

@@ -218,7 +218,8 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
     indent = line[: len(line) - len(line.lstrip())]
     if "\t" in indent and mark.column <= len(indent):
         return f":{mark.line + 1}:{indent.index(chr(9)) + 1}: a tab cannot indent YAML; use spaces"
-    return f":{mark.line + 1}:{mark.column + 1}: not YAML: {reason}"
+    hint = "; is the line indented as those beside it?" if "block" in (error.context or "") else ""
+    return f":{mark.line + 1}:{mark.column + 1}: not YAML: {reason}{hint}"
 
 
 def _position(text: str, index: int) -> str:

@@ -61,7 +61,9 @@ class SecretSource:
         if self.env is not None:
             found = os.environ.get(self.env)
             if found is None:
-                raise ConfigError(f"the environment variable {self.env} is not set")
+                raise ConfigError(
+                    f"the environment variable {self.env} is not set; set it where the exporter starts"
+                )
             return found, f"the environment variable {self.env}"
         path = Path(self.file or "")
         try:

@@ -56,6 +56,20 @@ def check_state_url(value: str) -> str:
     return value
 
 
+def check_state_place(url: str, folder: Path) -> str:
+    """Return a checked URL of a state again. Raises ValueError where a slash is missing: the file would be
+    below `folder`, in folders that are not there, and are at the root."""
+    at = state_at(url, folder)
+    if isinstance(at, Path) and not url.startswith("sqlite:////"):
+        top, *below = PurePosixPath(url.removeprefix("sqlite:///")).parts
+        if below and not (folder / top).exists() and Path("/", top).exists():
+            raise ValueError(
+                f"{url} is {at}, where there is no folder {top}; an absolute path takes four slashes: "
+                f"sqlite:////{url.removeprefix('sqlite:///')}"
+            )
+    return url
+
+
 def state_at(url: str, folder: Path) -> Path | Secret:
     """Return where a checked URL of a state leads: a SQLite file, relative to `folder`, or what libpq
     understands, which may hold a password."""

@@ -109,7 +109,7 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
 def _tls_reason(error: Exception) -> str:
     reason = getattr(error, "reason", None) or getattr(getattr(error, "_os_error", None), "reason", None)
     if reason == "WRONG_VERSION_NUMBER":
-        return ": what listens there does not speak TLS"
+        return ": what listens there does not speak TLS; is http:// meant?"
     return _colon(str(reason or "").replace("_", " ").lower())
 
 

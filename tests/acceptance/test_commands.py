@@ -11,8 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -30,10 +29,10 @@ from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from exporter.store import open_database
+from support.commands import COMMAND, found, on_a_free_port, printed, started
 from support.running import until, write_config
 from support.scrape import parse
 
-COMMAND = (str(Path(sys.executable).with_name("vivix-exporter")),)
 KEY = f"vvx_live_{'studio':0<32}"
 DEAD = "http://127.0.0.1:9"
 
@@ -49,12 +48,6 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
     )
 
 
-def on_a_free_port(path: Path) -> tuple[str, ...]:
-    """`run` with a configuration, logging JSON."""
-    listen = ("--web.listen-address", "127.0.0.1:0")
-    return ("run", "--config.file", str(path), *listen, "--log.format", "json")
-
-
 def assert_refused(done: subprocess.CompletedProcess[str], status: int, *parts: str) -> None:
     """It ended with `status` and one readable message that holds these parts."""
     assert done.returncode == status, done.stderr
@@ -66,43 +59,6 @@ def assert_refused(done: subprocess.CompletedProcess[str], status: int, *parts: 
 
 def configured(folder: Path, **account: object) -> Path:
     return write_config(folder, [{"name": "studio", "base_url": DEAD, "api_key": KEY, **account}])
-
-
-@asynccontextmanager
-async def started(
-    *arguments: str, env: dict[str, str] | None = None
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
-    """A command under way, and the lines that it has printed so far on both streams."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, **(env or {})},
-    )
-    lines: list[str] = []
-
-    async def read() -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            lines.append(line.decode().rstrip())
-
-    reading = asyncio.create_task(read())
-    try:
-        yield process, lines
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await reading
-
-
-def printed(lines: Sequence[str], pattern: str) -> Callable[[], bool]:
-    return lambda: any(re.search(pattern, line) for line in lines)
-
-
-def found(lines: Sequence[str], pattern: str) -> str:
-    return next(match[1] for line in lines if (match := re.search(pattern, line)))
 
 
 def test_the_version_and_the_help_are_printed() -> None:

@@ -496,7 +496,8 @@ async def test_a_port_that_does_not_speak_tls_is_a_failure_of_tls() -> None:
             error = await failure(client.plan())
     assert (error.kind, error.label) == (UNREACHABLE, "tls")
     assert error.message == (
-        f"the TLS handshake with 127.0.0.1:{port} failed: what listens there does not speak TLS"
+        f"the TLS handshake with 127.0.0.1:{port} failed: what listens there does not speak TLS; "
+        "is http:// meant?"
     )
 
 
