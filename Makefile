@@ -13,7 +13,7 @@ KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench soak check-phoenix dashboards pictures constraints clean
+.PHONY: run test lint format bench soak check-phoenix dashboards pictures constraints dist clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -72,9 +72,14 @@ pictures: $(VENV)/.package $(VENV)/.dev
 ## constraints: renew the locked versions of the development environment
 constraints:
 	rm -rf $(VENV).fresh && $(PYTHON) -m venv $(VENV).fresh
-	$(VENV).fresh/bin/python -m pip --quiet install --upgrade 'setuptools>=77' '.[dev]'
+	$(VENV).fresh/bin/python -m pip --quiet install --upgrade 'hatchling>=1.27' '.[dev]'
 	$(VENV).fresh/bin/python -m pip freeze --all --exclude pip --exclude vivix-exporter | sort -f > constraints.txt
 	rm -rf $(VENV).fresh
+
+## dist: wheel and sdist, the same to the byte wherever the same commit is built
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+dist: $(VENV)/.dev
+	$(BIN)/python -m build --no-isolation --outdir $(or $(INTO),dist) .
 
 clean:
 	rm -rf $(VENV) .phoenix build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -87,7 +92,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.dependencies: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) install --constraint constraints.txt 'setuptools>=77' \
+	$(PIP) install --constraint constraints.txt 'hatchling>=1.27' \
 	  $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"])')
 	@touch $@
 
