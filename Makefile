@@ -13,7 +13,7 @@ KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench soak check-phoenix dashboards pictures constraints dist clean
+.PHONY: run test quick lint format bench soak check-phoenix dashboards pictures constraints dist clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -24,6 +24,11 @@ test: $(VENV)/.package $(VENV)/.dev lint
 	@tests/install-servers
 	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS)
 	$(BIN)/pytest -n 4 --dist worksteal
+
+## quick: lint, and the tests of rules that need no server, with fewer examples; within a minute
+quick: lint
+	$(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-profile quick -k "not postgresql" tests/unit \
+	  --ignore tests/unit/store --ignore tests/unit/support --ignore tests/unit/soak
 
 ## lint: what ruff and mypy say
 lint: $(VENV)/.package $(VENV)/.dev
@@ -41,6 +46,7 @@ bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_cadence.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_polls.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_writes.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_metrics.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_pages.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_commands.py

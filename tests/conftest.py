@@ -14,6 +14,7 @@ from support.states import States, new_file
 
 # How fast the machine is says nothing about the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("project"), max_examples=15)
 settings.load_profile("project")
 
 # Whoever runs the tests may have a collector of their own, which is not to hear of them.

@@ -6,6 +6,8 @@ Clients are a process of their own. The state is SQLite; bench_replicas.py has P
 import asyncio
 import json
 import multiprocessing
+import os
+import sys
 import tempfile
 import time
 import uuid
@@ -18,6 +20,7 @@ import aiohttp
 
 from bench.bench_replicas import CONNECTIONS, SECRET, TOKEN, vendor
 from bench.table import Row, report
+from exporter import logs
 from exporter.app import App
 from exporter.clock import SystemClock, iso8601
 from exporter.config import load_config
@@ -139,4 +142,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with open(os.devnull, "w") as sys.stderr:
+        logs.set_up("info", "logfmt")
+        asyncio.run(main())
