@@ -13,7 +13,7 @@ KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test quick lint format bench soak check-phoenix dashboards pictures constraints dist clean
+.PHONY: run test quick lint format bench soak check-phoenix dashboards pictures constraints dist man clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -86,6 +86,11 @@ constraints:
 dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --no-isolation --outdir $(or $(INTO),dist) .
+
+## man: manual pages, generated from the help of the commands
+man: $(VENV)/.package
+	@tests/apt-install help2man
+	deploy/write-man $(BIN) dist/man
 
 clean:
 	rm -rf $(VENV) .phoenix build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

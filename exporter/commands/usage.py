@@ -80,6 +80,20 @@ COMMANDS = MappingProxyType(
                 options.log_format,
             ),
             _command(
+                "init",
+                "Write a first configuration from a few answers; asks for those that are not given.",
+                options.config_file,
+                click.option("--account", metavar="NAME", help="Name of the account."),
+                click.option("--api-key-env", metavar="NAME", help="Variable that holds its API key."),
+                click.option("--api-key-file", metavar="FILE", help="File that holds its API key."),
+                click.option(
+                    "--ids",
+                    type=click.Choice(["http", "files", "webhooks"]),
+                    multiple=True,
+                    help="How ids come in; repeatable.",
+                ),
+            ),
+            _command(
                 "check",
                 "Validate the configuration and report what is wrong with it.",
                 options.config_file,

@@ -74,10 +74,10 @@ def locate_config(path: Path, *, secrets: bool = True) -> LocatedConfig:
     return _located(text, path, secrets=secrets)
 
 
-def parse_config(text: str, path: Path) -> Config:
+def parse_config(text: str, path: Path, *, secrets: bool = True) -> Config:
     """Return the configuration that `text` holds. `path` names it in errors, and relative paths start from
-    its folder. Raises ConfigError."""
-    return _located(text, path, secrets=True).config
+    its folder; `secrets` is as for `load_config`. Raises ConfigError."""
+    return _located(text, path, secrets=secrets).config
 
 
 def secret_sources(config: Config) -> Iterator[NamedSource]:

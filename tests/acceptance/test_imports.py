@@ -30,7 +30,7 @@ def imported(*arguments: str) -> tuple[int, set[str]]:
         (["--help"], 0),
         *(
             ([command, "--help"], 0)
-            for command in ("run", "check", "explain", "schema", "migrate-state", "demo", "simulate")
+            for command in ("run", "init", "check", "explain", "schema", "migrate-state", "demo", "simulate")
         ),
         ([], 2),
         (["no-such-command"], 2),
