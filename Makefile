@@ -13,7 +13,7 @@ KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test quick lint format bench soak check-phoenix dashboards pictures constraints dist man clean
+.PHONY: run test quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -87,13 +87,23 @@ dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --no-isolation --outdir $(or $(INTO),dist) .
 
+## sbom: what an installation consists of, as CycloneDX, in $(INTO) or dist
+sbom: $(VENV)/.package
+	rm -rf .sbom && $(PYTHON) -m venv .sbom/tool && $(PYTHON) -m venv --without-pip .sbom/runtime
+	.sbom/tool/bin/python -m pip --disable-pip-version-check --quiet install cyclonedx-bom==7.5.0
+	.sbom/tool/bin/python -m pip --disable-pip-version-check --quiet --python .sbom/runtime/bin/python install --constraint constraints.txt dist/*.whl
+	mkdir -p $(or $(INTO),dist)
+	.sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+	  --output-file $(or $(INTO),dist)/sbom.json .sbom/runtime/bin/python
+	rm -rf .sbom
+
 ## man: manual pages, generated from the help of the commands
 man: $(VENV)/.package
 	@tests/apt-install help2man
 	deploy/write-man $(BIN) dist/man
 
 clean:
-	rm -rf $(VENV) .phoenix build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .phoenix .sbom build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

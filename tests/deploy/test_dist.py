@@ -1,10 +1,13 @@
 """What is released: the same bytes wherever they are built."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -30,6 +33,17 @@ def build(folder: Path, files: list[Path], *, umask: int, changed: int) -> dict[
         timeout=600,
     )
     return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+def test_the_bill_of_materials_names_each_dependency(tmp_path: Path) -> None:
+    subprocess.run(["make", "sbom", f"INTO={tmp_path}"], cwd=REPOSITORY, check=True, timeout=600)
+    bill = json.loads((tmp_path / "sbom.json").read_text())
+    named = {component["name"].lower().replace("_", "-") for component in bill["components"]}
+    wanted = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split(r"[^\w.-]", one)[0].lower() for one in wanted} <= named
+    assert named.isdisjoint({"pip", "pytest", "ruff"})
+    assert bill["metadata"]["component"]["name"] == "vivix-exporter"
+    assert str(REPOSITORY) not in json.dumps(bill)
 
 
 def test_two_builds_in_different_folders_are_the_same_to_the_byte(tmp_path: Path) -> None:
