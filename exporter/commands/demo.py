@@ -71,9 +71,8 @@ async def demo(
             app = App(config, open_database(config.state_at, owner=True), clock)
             echo(f"Simulated Vivix API at {address.url}")
             for listener in listeners:
-                echo(f"Exporter at            http://{bound_address(listener)}/")
+                echo(f"Look first at          http://{bound_address(listener)}/ (what runs, what failed, and why)")
                 echo(f"Metrics at             http://{bound_address(listener)}/metrics")
-            echo("                       (first at the exporter's page: what runs, what failed, and why)")
             echo(f"Webhooks come in for   {WITH_WEBHOOKS}")
             echo(f"Registration token     {REGISTRATION_TOKEN}")
             echo("Dashboards             in Grafana: Dashboards, New, Import, each file of dashboards/json")
