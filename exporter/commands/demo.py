@@ -71,8 +71,9 @@ async def demo(
             app = App(config, open_database(config.state_at, owner=True), clock)
             echo(f"Simulated Vivix API at {address.url}")
             for listener in listeners:
-                echo(f"Look first at          http://{bound_address(listener)}/ (what runs, what failed, and why)")
-                echo(f"Metrics at             http://{bound_address(listener)}/metrics")
+                url = f"http://{bound_address(listener)}"
+                echo(f"Look first at          {url}/ (what runs, what failed, and why)")
+                echo(f"Metrics at             {url}/metrics")
             echo(f"Webhooks come in for   {WITH_WEBHOOKS}")
             echo(f"Registration token     {REGISTRATION_TOKEN}")
             echo("Dashboards             in Grafana: Dashboards, New, Import, each file of dashboards/json")

@@ -74,9 +74,11 @@ speed = click.option(
     show_default=True,
     help="Speed of simulated time, as a multiple of real time.",
 )
-seed = click.option(
+seed = click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
+seed_of_simulate = click.option(
     "--seed",
     type=int,
+    # Whoever has a state of its own remembers the ids of the last start.
     default=lambda: secrets.randbits(32),
     show_default="another one each time",
     help="Random seed; the same one makes the same ids and ends again.",

@@ -176,7 +176,7 @@ COMMANDS = MappingProxyType(
                     "--webhook.secret", default=WEBHOOK_SECRET, help="Secret that signs webhook deliveries."
                 ),
                 options.speed,
-                options.seed,
+                options.seed_of_simulate,
             ),
         )
     }

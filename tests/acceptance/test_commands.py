@@ -611,3 +611,14 @@ def test_check_reads_the_web_configuration_too(tmp_path: Path) -> None:
     web.write_text("basic_auth_users: {dave: secret}\n")
     wrong = run("check", "--config.file", str(config), "--web.config.file", str(web))
     assert_refused(wrong, 2, f"{web}: basic_auth_users.dave: expected a bcrypt hash")
+
+
+async def test_a_simulation_gives_no_id_of_an_earlier_one() -> None:
+    given: set[str] = set()
+    for _ in range(2):
+        async with started("simulate", "--listen", "127.0.0.1:0") as (_, lines), httpx.AsyncClient() as http:
+            await until(printed(lines, "account lab"), "the accounts are printed")
+            url = found(lines, r"API at (http://\S+)")
+            submitted = await http.post(f"{url}/simulator/submit", json={"account": "studio", "count": 3})
+            given |= set(submitted.json()["ids"])
+    assert len(given) == 6
