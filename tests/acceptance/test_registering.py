@@ -147,11 +147,19 @@ async def test_a_drop_in_puts_the_trace_under_the_caller_s_span(tmp_path: Path, 
         assert (await known(running, id)).json()["trace_id"] == TRACEPARENT.split("-")[1]
 
 
-async def test_a_drop_in_never_stops_the_application(tmp_path: Path, drop_in: DropIn) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://exporter:port", "exporter"])
+async def test_a_drop_in_never_stops_the_application(tmp_path: Path, drop_in: DropIn, url: str) -> None:
     async with following(tmp_path) as (running, env):
-        said = await drop_in.run(tmp_path, {**env, "VIVIX_EXPORTER_URL": "http://127.0.0.1:9"})
+        said = await drop_in.run(tmp_path, {**env, "VIVIX_EXPORTER_URL": url})
         assert "not registered with the exporter" in said
         assert (await known(running, said.split()[-1])).status_code == 404
+
+
+async def test_fetch_passes_on_an_answer_that_was_made_up(tmp_path: Path) -> None:
+    made_up = "globalThis.fetch = async () => new Response('', { status: 201 });\n"
+    asks = 'console.log((await vivixFetch("http://vivix.example/api/v1/generate")).status);\n'
+    (tmp_path / "application.mjs").write_text(made_up + block("js", "vivixFetch") + asks)
+    assert await done(str(NODE), str(tmp_path / "application.mjs"), env=dict(os.environ)) == "201\n"
 
 
 async def test_a_drop_in_says_when_it_is_refused(tmp_path: Path, drop_in: DropIn) -> None:
