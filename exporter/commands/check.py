@@ -75,7 +75,8 @@ def check_state(at: Path | Secret) -> None:
 def check_state_file(path: Path) -> None:
     """As `check_state`, for SQLite. A file that a running exporter has locked is in order."""
     folder = path.parent
-    while not folder.exists() and folder != folder.parent:
+    # Not Path.exists, which raises where a name is too long.
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
         raise ConfigError(f"{path}: cannot create the state file: {folder} is not a folder")

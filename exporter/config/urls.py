@@ -1,6 +1,7 @@
 """URLs that a configuration may hold, checked so far that a call to them can at least be tried."""
 
 import ipaddress
+import os
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, urlsplit
@@ -62,7 +63,8 @@ def check_state_place(url: str, folder: Path) -> str:
     at = state_at(url, folder)
     if isinstance(at, Path) and not url.startswith("sqlite:////"):
         top, *below = PurePosixPath(url.removeprefix("sqlite:///")).parts
-        if below and not (folder / top).exists() and Path("/", top).exists():
+        # Not Path.exists, which raises where a name is too long; whoever opens the state says so.
+        if below and not os.path.exists(folder / top) and os.path.exists(Path("/", top)):
             raise ValueError(
                 f"{url} is {at}, where there is no folder {top}; an absolute path takes four slashes: "
                 f"sqlite:////{url.removeprefix('sqlite:///')}"

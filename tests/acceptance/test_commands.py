@@ -29,23 +29,12 @@ from exporter.simulator.models import MODELS
 from exporter.simulator.server import serve
 from exporter.simulator.world import World
 from exporter.store import open_database
-from support.commands import COMMAND, found, on_a_free_port, printed, started
+from support.commands import COMMAND, found, on_a_free_port, printed, run, started
 from support.running import until, write_config
 from support.scrape import parse
 
 KEY = f"vvx_live_{'studio':0<32}"
 DEAD = "http://127.0.0.1:9"
-
-
-def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], status: int, *parts: str) -> None:

@@ -1,6 +1,5 @@
 """A first configuration, from a few answers."""
 
-import os
 import subprocess
 from itertools import combinations
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.commands import COMMAND
+from support.commands import run
 
 KEY = f"vvx_live_{'studio':0<32}"
 WAYS = ("http", "files", "webhooks")
@@ -16,15 +15,11 @@ SECRETS = {"VIVIX_API_KEY": KEY, "VIVIX_EXPORTER_TOKEN": "token", "VIVIX_WEBHOOK
 
 
 def init(folder: Path, *arguments: str, answers: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "init", *arguments], cwd=folder, input=answers, capture_output=True, text=True, check=False
-    )
+    return run("init", *arguments, cwd=folder, answers=answers)
 
 
 def check(folder: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "check"], cwd=folder, env=os.environ | SECRETS, capture_output=True, text=True, check=False
-    )
+    done = run("check", cwd=folder, env=SECRETS)
     assert done.returncode == 0, done.stderr
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import httpx
@@ -16,7 +15,7 @@ from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
 from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
-from support.commands import COMMAND, found, on_a_free_port, printed, started
+from support.commands import found, on_a_free_port, printed, run, started
 from support.running import until
 
 KEY = f"vvx_live_{'studio':0<32}"
@@ -36,7 +35,7 @@ def config(folder: Path, state: str | None = None, **account: object) -> Path:
 
 def said(*arguments: str, status: int = 2, prefix: tuple[str, ...] = ()) -> str:
     """The one line that a command ends with."""
-    done = subprocess.run([*prefix, *COMMAND, *arguments], capture_output=True, text=True, check=False)
+    done = run(*arguments, prefix=prefix)
     assert done.returncode == status, done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith("vivix-exporter: ")]
     assert KEY not in line
@@ -69,9 +68,7 @@ def test_a_variable_that_is_missing(tmp_path: Path) -> None:
 def test_wrong_indentation(tmp_path: Path, text: str, what_to_do: str) -> None:
     path = config(tmp_path)
     path.write_text(text)
-    done = subprocess.run(
-        [*COMMAND, "check", "--config.file", str(path)], capture_output=True, text=True, check=False
-    )
+    done = run("check", "--config.file", str(path))
     assert done.returncode == 2
     assert what_to_do in done.stderr
     assert "not YAML" not in done.stderr or "is the line indented as those beside it?" in done.stderr
@@ -81,6 +78,12 @@ def test_one_slash_too_few(tmp_path: Path) -> None:
     assert "expected sqlite:///RELATIVE/FILE" in checked(config(tmp_path, "sqlite://vivix.db"))
     line = checked(config(tmp_path, "sqlite:///var/lib/vivix.db"))
     assert line.endswith("an absolute path takes four slashes: sqlite:////var/lib/vivix.db")
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_folder_with_a_name_that_none_can_have(tmp_path: Path, command: str) -> None:
+    path = config(tmp_path, f"sqlite:///{'n' * 300}/vivix.db")
+    assert "File name too long" in said(command, "--config.file", str(path))
 
 
 def test_a_folder_that_the_user_may_not_write(tmp_path: Path) -> None:
@@ -113,17 +116,23 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert line.endswith("choose another with --web.listen-address or VIVIX_EXPORTER_WEB_LISTEN_ADDRESS")
 
 
-async def test_a_wrong_key_and_https_where_there_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "what_to_do"),
+    [
+        ("http:", "KEY_INVALID: "),
+        ("http:", "; give another key"),
+        ("https:", "does not speak TLS; is http:// meant?"),
+    ],
+)
+async def test_a_wrong_key_and_https_where_there_is_none(
+    tmp_path: Path, scheme: str, what_to_do: str
+) -> None:
     world = World(1, [SimulatedAccount("studio", "vvx_live_another")])
     async with serve(create_app(SimulatedApi(world, SystemClock()))) as address:
-        for url, what_to_do in (
-            (address.url, "KEY_INVALID: "),
-            (address.url.replace("http:", "https:"), "does not speak TLS; is http:// meant?"),
-        ):
-            path = config(tmp_path, base_url=url)
-            async with started("check", "--online", "--config.file", str(path)) as (process, lines):
-                assert await process.wait() == 2
-                await until(lambda: any(what_to_do in line for line in lines), what_to_do)  # noqa: B023
+        path = config(tmp_path, base_url=address.url.replace("http:", scheme))
+        async with started("check", "--online", "--config.file", str(path)) as (process, lines):
+            assert await process.wait() == 2
+            await until(lambda: any(what_to_do in line for line in lines), what_to_do)
 
 
 async def test_a_webhook_secret_that_does_not_match(tmp_path: Path) -> None:

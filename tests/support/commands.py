@@ -3,12 +3,33 @@
 import asyncio
 import os
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 COMMAND = (str(Path(sys.executable).with_name("vivix-exporter")),)
+
+
+def run(
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    answers: str | None = None,
+    prefix: Sequence[str] = (),
+) -> subprocess.CompletedProcess[str]:
+    """A command that has ended; `answers` are what is typed, `prefix` is what it is started by."""
+    return subprocess.run(
+        [*prefix, *COMMAND, *arguments],
+        input=answers,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+    )
 
 
 def on_a_free_port(path: Path) -> tuple[str, ...]:
