@@ -209,8 +209,7 @@ class App:
         self._replica = replica
         if self._leases is None or self._holdings is None:
             resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]
-            # A state that was moved here may bring what replicas had acknowledged and not applied yet, also
-            # for accounts that a reload adds.
+            # A state that was moved here may bring what replicas had acknowledged and not applied yet.
             for account in list(self._accounts.followed):
                 replica.collect(account)
         else:
@@ -253,6 +252,7 @@ class App:
         changes = await self._accounts.change(self._config, config, loops)
         self._config = config
         self._token = _registration_token(config)
+        # What was acknowledged for them may wait: see `_follow`.
         for account in changes.added:
             replica.collect(AccountName(account.name))
         self._instruments.config_loaded(self._clock.now_us())

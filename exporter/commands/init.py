@@ -6,15 +6,10 @@ from pathlib import Path
 import click
 import yaml
 
+from exporter.commands.usage import WAYS
 from exporter.config import parse_config
 from exporter.errors import ConfigError
 
-WAYS = {
-    "http": "your application registers them over HTTP",
-    "files": "something writes them into files",
-    "webhooks": "the vendor delivers ends to a webhook",
-}
-"""How ids come in."""
 _KEY_BEGINS = "vvx_"
 """What keys of the API begin with (section Authentication of its documentation)."""
 

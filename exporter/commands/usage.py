@@ -14,6 +14,14 @@ from exporter.commands.options import option
 
 WEBHOOK_SECRET = "whsec_of_the_vivix_exporter_demo"  # noqa: S105
 """Signs the simulated vendor's deliveries where no other secret is given. Public, and so no secret at all."""
+WAYS = MappingProxyType(
+    {
+        "http": "your application registers them over HTTP",
+        "files": "something writes them into files",
+        "webhooks": "the vendor delivers ends to a webhook",
+    }
+)
+"""How ids come in, as `init` asks."""
 
 
 class _Module(Protocol):
@@ -88,7 +96,7 @@ COMMANDS = MappingProxyType(
                 click.option("--api-key-file", metavar="FILE", help="File that holds its API key."),
                 click.option(
                     "--ids",
-                    type=click.Choice(["http", "files", "webhooks"]),
+                    type=click.Choice(list(WAYS)),
                     multiple=True,
                     help="How ids come in; repeatable.",
                 ),
