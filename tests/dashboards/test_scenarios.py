@@ -20,10 +20,11 @@ from exporter.simulator.models import MODELS, SimulatedModel
 from exporter.simulator.webhooks import Endpoint
 from mixin import limits
 from mixin.alerts import ALERTS
+from mixin.records import increased
 from mixin.rules import hurried
 from support.boards import panels
 from support.grafana import expanded
-from support.prometheus import has_data
+from support.prometheus import has_data, query
 from support.stage import FACTOR, PATIENCE, TICK, TOKEN, Command, Feed, Stage, collector, stage
 
 IMAGE = MODELS[0]
@@ -121,17 +122,28 @@ async def lopsided(on: Stage, me: str) -> None:
 
 
 async def slow(on: Stage, me: str) -> None:
-    # So many that it takes a while until slow ones are what is usual.
-    on.feeds[me] = Feed(IMAGE, count=10)
-    await on.has_submitted(me, 400)
-    # Seen late, the quick ones would be among the slow ones.
-    del on.feeds[me]
-    while not await shows(on, f'sum(vivix_generations_total{{account="{me}"}}) >= 400'):
-        await asyncio.sleep(TICK)
-    on.feeds[me] = Feed(lasting(60))
-    await on.firing(me, "VivixGenerationsSlow")
+    firing = asyncio.create_task(on.firing(me, "VivixGenerationsSlow"))
+    # While an account is younger than the week that it is compared with, what is usual begins anew now and
+    # then: then the quick ones are told again.
+    while not firing.done():
+        on.feeds[me] = Feed(IMAGE, count=10)
+        while not await usual(on, me, "< 20"):
+            await asyncio.sleep(TICK)
+        on.feeds[me] = Feed(lasting(60), count=2)
+        while not (firing.done() or await usual(on, me, "> 35")):
+            await asyncio.sleep(TICK)
+    await firing
     on.feeds[me] = Feed(IMAGE, count=2)
     await on.resolved(me, "VivixGenerationsSlow")
+
+
+async def usual(on: Stage, me: str, seconds: str) -> bool:
+    """Whether so many have ended that one can tell how long they take, and that is so many seconds."""
+    total, count = (
+        f'sum({increased(f"vivix_generation_duration_seconds_{part}", "7d")}{{account="{me}"}})'
+        for part in ("sum", "count")
+    )
+    return bool(await query(on.http, on.server, f"({total} / {count} {seconds}) and {count} >= 200"))
 
 
 async def stuck(on: Stage, me: str) -> None:
