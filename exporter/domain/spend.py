@@ -61,8 +61,8 @@ class Charge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WalletRead:
-    """An answer about the wallet, which shows it as of a moment between `asked_us` and `answered_us`. With
-    `anew`, it may be another wallet than the one before."""
+    """An answer about the wallet, which shows it as of a moment between `asked_us` and `answered_us`, which
+    is no earlier. With `anew`, it may be another wallet than the one before."""
 
     spent_micro: int
     resets_us: int

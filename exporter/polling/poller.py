@@ -203,14 +203,16 @@ class Poller:
         try:
             self._check_owned()
             if what is Due.PLAN:
-                asked_us, wallet = self._clock.now_us(), self._wallet
+                wallet = self._wallet
                 plan = await self._client.plan()
+                answered_us, took = self._clock.now_us(), self._clock.monotonic() - started
                 self._answered(witness, plan)
                 self.account_info.set_plan(plan.value, self._clock.monotonic())
                 self._apply_plan()
                 if plan.value.calls_per_minute is not None:
                     await self._reservation.note_plan(plan.value.calls_per_minute)
-                await wallet.note(plan.value, asked_us, self._clock.now_us())
+                # The wall clock may have been set meanwhile.
+                await wallet.note(plan.value, answered_us - round(took * MICROS), answered_us)
             else:
                 models = await self._client.models()
                 self._answered(witness, models)

@@ -1,12 +1,13 @@
 """A wall clock that is set while generations are in flight: nothing that is counted or measured notices."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from exporter.clock import ScaledClock
 from exporter.simulator.accounts import SimulatedAccount
@@ -29,16 +30,22 @@ LONGEST = 600.0
 """Seconds: what an age or a lag can be at most when nobody waited longer."""
 
 
+def submit(api: SimulatedApi) -> str:
+    return api.world.submit("studio", VIDEO, 1, api.clock.now_us()).id
+
+
 @dataclass
 class Scene:
-    """A simulated API whose clock is right, and an exporter whose clock is set during the test."""
+    """A simulated API whose clock is right, and an exporter whose clock is set during the test. `early` was
+    submitted some time before the exporter started."""
 
     api: SimulatedApi
+    early: str
     clock: JumpingClock
     running: Running
 
     def submit(self) -> str:
-        return self.api.world.submit("studio", VIDEO, 1, self.api.clock.now_us()).id
+        return submit(self.api)
 
     def polls(self) -> int:
         return self.api.calls.calls("studio", Caller.READ)
@@ -57,18 +64,30 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, **polling: str) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, at_call: Callable[[JumpingClock, str], None] = lambda *_: None, **polling: str
+) -> AsyncIterator[Scene]:
+    """`at_call` is called with the path of each call while that is under way."""
     clock = JumpingClock(SPEED)
     account = SimulatedAccount("studio", f"vvx_live_{'studio':0<32}")
     api = SimulatedApi(World(3, [account], failure_ratio=0.0), ScaledClock(SPEED, clock.origin_us))
-    async with serve(create_app(api)) as address:
+    app = create_app(api)
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            at_call(clock, scope["path"])
+        await app(scope, receive, send)
+
+    early = submit(api)
+    await api.clock.sleep(10)
+    async with serve(noting) as address:
         path = write_config(
             folder,
             [{"name": "studio", "base_url": address.url, "api_key": account.key}],
             polling={"request_timeout": "1h", **polling},
         )
         async with exporter(path, clock) as running:
-            yield Scene(api, clock, running)
+            yield Scene(api, early, clock, running)
 
 
 @JUMPS
@@ -132,6 +151,24 @@ async def test_one_that_the_api_does_not_answer_for_is_not_given_up_early(
     assert page.of("vivix_generations_dropped_total") == {}
     assert page.sum("vivix_generations_total", status="completed") == 1
     assert page.sum("vivix_exporter_detection_lag_seconds_sum") < LONGEST
+
+
+@JUMPS
+async def test_a_clock_that_is_set_while_the_wallet_is_read_disturbs_nothing(
+    tmp_path: Path, jump: float
+) -> None:
+    jumps = [jump]
+
+    def at_call(clock: JumpingClock, path: str) -> None:
+        if path.endswith("/credits") and jumps:
+            clock.jump(jumps.pop())
+
+    async with scene(tmp_path, at_call) as at:
+        await until(lambda: not jumps, "the wallet is read")
+        await at.running.register("studio", at.early)
+        await at.none_followed()
+        page = await at.running.scrape()
+    assert page.sum("vivix_generations_total", status="completed") == 1
 
 
 @JUMPS
