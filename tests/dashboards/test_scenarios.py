@@ -126,15 +126,21 @@ async def slow(on: Stage, me: str) -> None:
     # While an account is younger than the week that it is compared with, what is usual begins anew now and
     # then: then the quick ones are told again.
     while not firing.done():
-        on.feeds[me] = Feed(IMAGE, count=10)
         while not await usual(on, me, "< 20"):
-            await asyncio.sleep(TICK)
-        on.feeds[me] = Feed(lasting(60), count=2)
+            await _tell(on, me, took=5, count=10)
         while not (firing.done() or await usual(on, me, "> 35")):
-            await asyncio.sleep(TICK)
+            await _tell(on, me, took=60, count=2)
     await firing
-    on.feeds[me] = Feed(IMAGE, count=2)
-    await on.resolved(me, "VivixGenerationsSlow")
+    resolving = asyncio.create_task(on.resolved(me, "VivixGenerationsSlow"))
+    while not resolving.done():
+        await _tell(on, me, took=5, count=2)
+    await resolving
+
+
+async def _tell(on: Stage, me: str, *, took: float, count: int) -> None:
+    """Let some have ended after so many seconds, without a queue, which is longer on a slow machine."""
+    await on.register(me, *on.ended(me, IMAGE, count, took))
+    await asyncio.sleep(TICK)
 
 
 async def usual(on: Stage, me: str, seconds: str) -> bool:
@@ -259,7 +265,9 @@ SCENARIOS: dict[str, Callable[[Stage, str], Coroutine[None, None, None]]] = {
 
 async def office(on: Stage, command: Command) -> None:
     """What an exporter itself goes through, one after the other."""
-    command.write_ids("ended.json", json.dumps(on.ended("office", IMAGE, limits.PENDING_SPANS + 30)))
+    command.write_ids(
+        "ended.json", json.dumps(on.ended("office", IMAGE, limits.PENDING_SPANS + 30, 10, failed=13))
+    )
     await on.firing(command.target, "VivixSpansPilingUp")
     async with collector(command.collector):
         await on.resolved(command.target, "VivixSpansPilingUp")

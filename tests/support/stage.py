@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -107,6 +108,7 @@ class Stage:
     process: Process
     feeds: dict[str, Feed] = field(default_factory=dict)
     submitted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _numbers: Iterator[int] = field(default_factory=count)
 
     async def firing(self, who: Who, *alerts: str) -> None:
         """Return once Alertmanager has reported that all of these fire."""
@@ -128,13 +130,17 @@ class Stage:
         if ids:
             await self.register(account, *ids)
 
-    def ended(self, account: str, model: SimulatedModel, count: int) -> list[str]:
-        """Generations that ended before anyone looked, one in ten by failing; their ids."""
-        now_us, ids = self.clock.now_us(), [f"{account}-{number}" for number in range(count)]
-        for id in ids:
-            reason = "PROVIDER_ERROR" if id.endswith("0") else None
-            created_us, duration_us = now_us - 60 * MICROS, 10 * MICROS
-            self.api.world.add_ended(account, model, id, created_us, duration_us, now_us, reason)
+    def ended(
+        self, account: str, model: SimulatedModel, count: int, took: float, failed: int = 0
+    ) -> list[str]:
+        """Generations that ended before anyone looked, after `took` seconds, the first few by failing; their
+        ids."""
+        now_us, ids = self.clock.now_us(), []
+        for number in range(count):
+            ids.append(f"{account}-{next(self._numbers)}")
+            reason = "PROVIDER_ERROR" if number < failed else None
+            created_us, duration_us = now_us - round((took + 50) * MICROS), round(took * MICROS)
+            self.api.world.add_ended(account, model, ids[-1], created_us, duration_us, now_us, reason)
         return ids
 
     async def register(self, account: str, *ids: str) -> None:
