@@ -205,7 +205,7 @@ class App:
     async def _follow(self, loops: asyncio.TaskGroup) -> None:
         """Follow what the state and the configuration hold. Raises StoreError."""
         self._loops, config = loops, self._config
-        replica = Replica(self._accounts, self._intake, self._store, lambda: self._config, loops)
+        replica = Replica(self._accounts, self._intake, self._store, lambda: self._config, loops, self._clock)
         self._replica = replica
         if self._leases is None or self._holdings is None:
             resumed = [await self._accounts.start(account, config, loops) for account in config.accounts]

@@ -35,6 +35,8 @@ OUT_OF_TURN = 3
 UNCLAIMED, SPARE_FOR = 3, 6
 """Rounds after which whoever sees a lease takes it, beyond the share too (the next in turn may have died as
 well): one whose holder has died or left, and a spare one."""
+TELL_EVERY = 5.0
+"""Seconds between two messages to the others about the accounts that are owned, as far as they changed."""
 DRAIN_WITHIN, LEAVE_WITHIN = 0.5, 2.0
 """Seconds that a stop waits for what is under way, which the fence refuses later; and for the leases to be
 given up."""
@@ -95,6 +97,10 @@ class Following(Protocol):
         """The accounts that are followed, or about to be."""
         ...
 
+    def standings(self) -> Mapping[AccountName, str]:
+        """How the accounts that are followed stand at present, for other replicas to show."""
+        ...
+
     def resume(self) -> None:
         """Call again at once for the accounts that are followed."""
         ...
@@ -142,6 +148,8 @@ class Ownership:
         self._seeing_since = float("-inf")
         self._alive = 0
         self._unrenewed = 0
+        self._told: dict[AccountName, str] = {}
+        self._tell_at = float("-inf")
         self._some_left = False
         self._free_for: Counter[AccountName] = Counter()
         self._giving: dict[AccountName, asyncio.Task[None]] = {}
@@ -183,8 +191,12 @@ class Ownership:
     async def _round(self, *, first: bool = False) -> None:
         sent_at, seen_at = elapsed(), self._seen_at
         configured = self._configured()
-        standing = await self._in_thread(lambda: self._leases.renew(configured))
+        news = self._news() if sent_at >= self._tell_at else {}
+        standing = await self._in_thread(lambda: self._leases.renew(configured, news))
         self._seen_at = elapsed()
+        if news:
+            self._told |= news
+            self._tell_at = self._seen_at + TELL_EVERY
         self._holdings.renewed(sent_at)
         took_us = round((self._seen_at - sent_at) * MICROS)
         self._agreed.agree(standing.now_us - (self._clock.now_us() - took_us // 2))
@@ -205,6 +217,12 @@ class Ownership:
             await self._divide(standing, configured)
         for account in standing.inbox & self._following.owned():
             self._following.collect(account)
+
+    def _news(self) -> dict[AccountName, str]:
+        """What the others do not know yet of the accounts that are followed."""
+        current = self._following.standings()
+        self._told = {account: told for account, told in self._told.items() if account in current}
+        return {account: told for account, told in current.items() if self._told.get(account) != told}
 
     async def _divide(self, standing: Standing, configured: Sequence[AccountName]) -> None:
         unwanted = {account for account, alive in self._unwanted.items() if alive == standing.alive}

@@ -6,11 +6,13 @@ from collections.abc import Callable
 import structlog
 
 from exporter.accounts import Accounts
+from exporter.clock import Clock
 from exporter.config import Config
 from exporter.domain.values import AccountName
 from exporter.errors import StoreError
 from exporter.intake import Intake
 from exporter.store import Store
+from exporter.web.pages.accounts import present
 
 _log = structlog.get_logger("exporter.ownership")
 
@@ -25,12 +27,14 @@ class Replica:
         store: Store,
         config: Callable[[], Config],
         loops: asyncio.TaskGroup,
+        clock: Clock,
     ) -> None:
         self._accounts = accounts
         self._intake = intake
         self._store = store
         self._config = config
         self._loops = loops
+        self._clock = clock
         self._coming: dict[AccountName, asyncio.Task[int | None]] = {}
         self._collecting: set[AccountName] = set()
         self._failed: set[AccountName] = set()
@@ -46,6 +50,11 @@ class Replica:
             return
         task = self._coming[account] = self._loops.create_task(self._take_up(account))
         task.add_done_callback(lambda _: self._coming.pop(account))
+
+    def standings(self) -> dict[AccountName, str]:
+        """How the accounts that are followed stand at present, for other replicas to show."""
+        found = present(self._accounts.followed, self._clock.monotonic())
+        return {account: one.to_json() for account, one in found.items()}
 
     def resume(self) -> None:
         """Call again at once for the accounts that are followed."""

@@ -139,7 +139,24 @@ def _to_4(connection: Connection, _now_us: int) -> None:
     connection.execute(text("DROP INDEX generations_by_age"))
 
 
-STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4})
+def _to_5(connection: Connection, _now_us: int) -> None:
+    """An index for the reasons of failures and drops, and how accounts stand for replicas that share them."""
+    reason = "(CASE WHEN end_recorded_us IS NULL THEN drop_reason ELSE end_reason END)"
+    connection.execute(
+        text(
+            "CREATE INDEX generations_by_reason ON generations "
+            f"({reason}, discovered_us, account, id, model) WHERE {reason} IS NOT NULL"
+        )
+    )
+    connection.execute(
+        text(
+            "CREATE TABLE standings (account TEXT NOT NULL, holder TEXT NOT NULL, body TEXT NOT NULL, "
+            "PRIMARY KEY (account))"
+        )
+    )
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5})
 """By the version that each leads to, without gaps."""
 
 OLDEST = min(STEPS) - 1

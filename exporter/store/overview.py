@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, literal_column, or_, select
 
 from exporter.domain.values import UNKNOWN, AccountName, Generation, Status
 from exporter.store import rows
-from exporter.store.schema import generations, leases
+from exporter.store.schema import FAILED, generations, leases, standings
 
 _FOLLOWED = and_(
     generations.c.closed_us.is_(None),
@@ -32,6 +32,15 @@ class Failures:
     model: str
     step: int
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The holder of an account's lease, and how the account stands by what that has told the others."""
+
+    account: AccountName
+    holder: str
+    told: str | None
 
 
 class Overview:
@@ -60,7 +69,7 @@ class Overview:
         """Return up to `limit` generations that failed, those seen last first."""
         found = self._connection.execute(
             select(generations)
-            .where(generations.c.status == Status.FAILED.value, generations.c.closed_us.is_not(None))
+            .where(FAILED, generations.c.closed_us.is_not(None))
             .order_by(generations.c.closed_us.desc())
             .limit(limit)
         )
@@ -68,15 +77,17 @@ class Overview:
 
     def ends(self, since_us: int) -> list[Ends]:
         """Return what ended since then, by account and status."""
+        # Not as the column: SQLite would take an index by account, which is in order, and read all of it.
+        account = generations.c.account.concat(literal_column("''")).label("account")
         found = self._connection.execute(
             select(
-                generations.c.account,
+                account,
                 generations.c.status,
                 func.count().label("number"),
                 func.sum(generations.c.end_credits_used_micro).label("credits"),
             )
             .where(generations.c.closed_us >= since_us, generations.c.end_recorded_us.is_not(None))
-            .group_by(generations.c.account, generations.c.status)
+            .group_by(account, generations.c.status)
         )
         # PostgreSQL sums to a decimal number.
         return [
@@ -89,7 +100,7 @@ class Overview:
         step = ((generations.c.closed_us - since_us) // step_us).label("step")
         found = self._connection.execute(
             select(generations.c.end_reason, generations.c.model, step, func.count().label("number"))
-            .where(generations.c.status == Status.FAILED.value, generations.c.closed_us >= since_us)
+            .where(FAILED, generations.c.closed_us >= since_us)
             .group_by(generations.c.end_reason, generations.c.model, step)
         )
         return [
@@ -101,7 +112,10 @@ class Overview:
         """Return whether no generation is known."""
         return self._connection.execute(select(generations.c.id).limit(1)).one_or_none() is None
 
-    def owners(self) -> dict[AccountName, str]:
-        """Return the replica that has each account's lease; of a state that is not shared, none."""
-        found = self._connection.execute(select(leases.c.account, leases.c.holder))
-        return {AccountName(row.account): row.holder for row in found}
+    def owners(self) -> list[Owner]:
+        """Return the replicas that have the accounts' leases; of a state that is not shared, none."""
+        told = and_(standings.c.account == leases.c.account, standings.c.holder == leases.c.holder)
+        found = self._connection.execute(
+            select(leases.c.account, leases.c.holder, standings.c.body).outerjoin(standings, told)
+        )
+        return [Owner(AccountName(row.account), row.holder, row.body) for row in found]

@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -29,6 +30,7 @@ from exporter.store.letters import Kind, Letter
 from exporter.store.overview import Overview
 from exporter.store.schema import (
     PHASE,
+    REASON,
     admissions,
     generations,
     inbox,
@@ -141,15 +143,21 @@ class Reading:
 
     def page(self, of: Filter, after: Place | None, limit: int) -> list[Generation]:
         """Return up to `limit` generations, newest discovered first, that come after `after`."""
+        columns: Sequence[ColumnElement[str]] = (generations.c.account, generations.c.model, PHASE)
         wanted: list[ColumnElement[bool]] = []
-        if of.account is not None:
-            wanted.append(generations.c.account == of.account)
-        if of.model is not None:
-            wanted.append(generations.c.model == of.model)
-        # Each filter has an index together with the phase, which serves it without one too: phases are few.
-        phases = list(Phase) if wanted and of.phase is None else [of.phase]
+        phases = [of.phase]
         if of.reason is not None:
-            wanted.append(or_(generations.c.end_reason == of.reason, generations.c.drop_reason == of.reason))
+            wanted.append(REASON.bool_op("=")(of.reason))
+            # Its index has the fewest rows; as they are, SQLite would take one that has more of the filter.
+            columns = [column.concat(_NOTHING) for column in columns]
+        elif of.phase is None and (of.account is not None or of.model is not None):
+            # Their indexes have the phase in them, and serve all of them one by one: phases are few.
+            phases = list(Phase)
+        account, model, phase = columns
+        if of.account is not None:
+            wanted.append(account == of.account)
+        if of.model is not None:
+            wanted.append(model == of.model)
         if of.id_part is not None:
             wanted.append(generations.c.id.icontains(of.id_part, autoescape=True))
         if after is not None:
@@ -157,8 +165,8 @@ class Reading:
             wanted.append(generations.c.discovered_us <= after.discovered_us)
             wanted.append(_place(generations) < tuple_(after.discovered_us, after.account, after.id))
         pages = [
-            _newest(generations, wanted if phase is None else [*wanted, in_phase(phase)], limit)
-            for phase in phases
+            _newest(generations, wanted if one is None else [*wanted, in_phase(one, phase)], limit)
+            for one in phases
         ]
         merged = union_all(*(select(page.subquery()) for page in pages)).subquery()
         found = self._connection.execute(pages[0] if len(pages) == 1 else _newest(merged, [], limit))
@@ -307,13 +315,14 @@ def _newest(of: FromClause, wanted: Sequence[ColumnElement[bool]], limit: int) -
     return select(of).where(*wanted).order_by(*newest_first).limit(limit)
 
 
+_NOTHING: ColumnElement[str] = literal_column("''")
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 
 
-def in_phase(phase: Phase) -> ColumnElement[bool]:
-    """Return the condition that `Generation.phase` is this one."""
-    return PHASE.bool_op("=")(phase.value)
+def in_phase(phase: Phase, column: ColumnElement[str] = PHASE) -> ColumnElement[bool]:
+    """Return the condition that `Generation.phase`, which is in `column`, is this one."""
+    return column.bool_op("=")(phase.value)
 
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:

@@ -68,6 +68,10 @@ PHASE: ColumnElement[str] = literal_column(
     Text,
 )
 """`Generation.phase` of a row, in the words of the indexes: neither database would know it by others."""
+REASON: ColumnElement[str] = literal_column(
+    "(CASE WHEN end_recorded_us IS NULL THEN drop_reason ELSE end_reason END)", Text
+)
+"""Why a row's generation failed or was dropped; NULL where neither holds."""
 FAILED = text("status = 'failed'")
 """The rows that are in the index of failures, likewise."""
 # What was seen to end since some time, by account and status, is counted without the rows themselves.
@@ -91,6 +95,14 @@ for _filter in ((), ("account",), ("model",), ("account", "model")):
         PHASE,
         *(generations.c[name] for name in _place),
     )
+_HAS_REASON = REASON.is_not(None)
+Index(
+    "generations_by_reason",
+    REASON,
+    *(generations.c[name] for name in ("discovered_us", "account", "id", "model")),
+    sqlite_where=_HAS_REASON,
+    postgresql_where=_HAS_REASON,
+)
 Index("generations_by_discovery", generations.c.discovered_us, generations.c.account, generations.c.id)
 Index("generations_by_id", generations.c.id)
 
@@ -170,6 +182,16 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("writes", BigInteger, nullable=False),
+    info={TRANSIENT: True},
+)
+
+# How an account stands with the API at present, as JSON, as its owner has found out: for others to show.
+standings = Table(
+    "standings",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("body", Text, nullable=False),
     info={TRANSIENT: True},
 )
 

@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from itertools import islice, product
 from pathlib import Path
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import insert, text
 
 from bench.table import Row, report
 from exporter.domain.values import AccountName, Phase
 from exporter.store import open_database
 from exporter.store.database import Database
 from exporter.store.reading import Filter, Place, Reading
-from exporter.store.schema import FAILED, generations
+from exporter.store.schema import generations
 
 MANY, DAY_US = 1_000_000, 86_400_000_000
 NOW_US = 1_762_000_000_000_000
 ACCOUNTS = [f"account-{number}" for number in range(10)]
 MODELS = [f"model-{number}" for number in range(20)]
-PAGE = 50
+PAGE, STEPS = 50, 28
+REASONS = ("PROVIDER_ERROR", "NSFW", "TIMEOUT")
 ADDED = (
     "generations_by_phase",
     "generations_by_account_phase",
@@ -31,6 +32,7 @@ ADDED = (
     "generations_by_account_model_phase",
     "generations_failed",
     "generations_by_close",
+    "generations_by_reason",
 )
 
 
@@ -58,7 +60,7 @@ def row(number: int, chance: random.Random) -> dict[str, object]:
         "end_duration_us": 12_000_000,
         "end_credits_used_micro": 4_250_000,
         "end_outputs": 1,
-        "end_reason": chance.choice(["PROVIDER_ERROR", "NSFW", "TIMEOUT"]) if status == "failed" else None,
+        "end_reason": chance.choice(REASONS) if status == "failed" else None,
     }
 
 
@@ -80,26 +82,24 @@ def questions() -> Iterator[tuple[str, Callable[[Reading], object]]]:
     middle = Place(NOW_US - 15 * DAY_US, AccountName(ACCOUNTS[0]), "")  # type: ignore[arg-type]
     accounts = (None, ACCOUNTS[0], ACCOUNTS[-1], "none")
     models = (None, MODELS[0], MODELS[-1], "none")
-    for account, phase, model in product(accounts, (None, *Phase), models):
-        of = Filter(None if account is None else AccountName(account), phase, model)
+    reasons = (None, REASONS[0], "none")
+    for account, phase, model, reason in product(accounts, (None, *Phase), models, reasons):
+        of = Filter(None if account is None else AccountName(account), phase, model, reason)
         for after in (None, middle):
-            yield "a list", lambda reading, of=of, after=after: reading.page(of, after, PAGE)  # type: ignore[misc]
-    c = generations.c
-    for name, since_us in (("hour", DAY_US // 24), ("day", DAY_US), ("week", 7 * DAY_US)):
-        since = NOW_US - since_us
-        failed = (
-            select(c.account, c.end_reason, c.model, func.count())
-            .where(FAILED, c.closed_us >= since)
-            .group_by(c.account, c.end_reason, c.model)
-        )
-        ended = (
-            select(c.account + "", c.status, func.count(), func.sum(c.end_credits_used_micro))
-            .where(c.closed_us >= since, c.end_recorded_us.is_not(None))
-            # As an expression: SQLite would take an index on accounts, and read all of it.
-            .group_by(c.account + "", c.status)
-        )
-        yield f"failures of a {name}", lambda r, q=failed: r._connection.execute(q).all()  # type: ignore[misc]
-        yield f"ends of a {name}", lambda r, q=ended: r._connection.execute(q).all()  # type: ignore[misc]
+            name = "a list" if reason is None else "a list of a reason"
+            yield name, lambda reading, of=of, after=after: reading.page(of, after, PAGE)  # type: ignore[misc]
+    for name, hours in (("hour", 1), ("day", 24), ("week", 168)):
+        since_us, step_us = NOW_US - DAY_US * hours // 24, DAY_US * hours // 24 // STEPS
+        yield f"failures of a {name}", lambda r, s=since_us, d=step_us: r.overview.failures(s, d)  # type: ignore[misc]
+    for name, hours in (("hour", 1), ("day", 24)):
+        since_us = NOW_US - DAY_US * hours // 24
+        yield f"ends of a {name}", lambda reading, since_us=since_us: reading.overview.ends(since_us)  # type: ignore[misc]
+    yield "a part of an id", lambda reading: reading.page(Filter(id_part="0123456789"), None, PAGE)
+    yield "the latest failures", lambda reading: reading.overview.latest_failures(20)
+    yield (
+        "what is in flight",
+        lambda reading: (reading.overview.in_flight(100), reading.overview.count_in_flight()),
+    )
 
 
 def ask(database: Database) -> Iterator[Row]:
@@ -137,7 +137,7 @@ def measure(without: Path, with_them: Path) -> Iterator[Row]:
     with opened(with_them) as database:
         after = fill(database, MANY)
         yield from ask(database)
-    yield Row("an insertion without the indexes of version 4", before * 1e6, "us of CPU")
+    yield Row("an insertion without the indexes of versions 4 and 5", before * 1e6, "us of CPU")
     yield Row("an insertion with them", after * 1e6, "us of CPU")
 
 

@@ -1,11 +1,13 @@
-"""How an account stands at present, as the process that follows it knows."""
+"""How an account stands at present, as the process that follows it knows, and tells replicas that do not."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Protocol
 
 from exporter.domain.values import AccountName
 from exporter.polling.poller import Poller
+from exporter.store.overview import Owner
 
 
 class Followed(Protocol):
@@ -29,10 +31,27 @@ class Present:
     stretch: float
     webhooks: bool | None
 
+    def to_json(self) -> str:
+        """Return it for replicas that do not follow the account."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Present | None":
+        """Return what another replica told; None where its version tells other things."""
+        told = json.loads(text)
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: told[name] for name in names}) if told.keys() >= set(names) else None
+
 
 def present(accounts: Mapping[AccountName, Followed], now: float) -> dict[AccountName, Present]:
     """Return how accounts stand at `now`, in monotonic seconds. To be called on the event loop."""
     return {name: _present(account.poller, now) for name, account in accounts.items()}
+
+
+def told(owners: Iterable[Owner]) -> dict[AccountName, Present]:
+    """Return how accounts stand by what their owners have told."""
+    found = {one.account: Present.from_json(one.told) for one in owners if one.told is not None}
+    return {account: one for account, one in found.items() if one is not None}
 
 
 def _present(poller: Poller, now: float) -> Present:

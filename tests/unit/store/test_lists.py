@@ -16,8 +16,10 @@ from exporter.store.schema import generations
 ACCOUNTS, MODELS = ("a", "b"), (None, "m", "n")
 KINDS = tuple(product(ACCOUNTS, MODELS, Phase))
 FILTERS = [
-    Filter(None if account is None else AccountName(account), phase, model)
-    for account, phase, model in product((None, *ACCOUNTS, "none"), (None, *Phase), (*MODELS, "none"))
+    Filter(None if account is None else AccountName(account), phase, model, reason)
+    for account, phase, model, reason in product(
+        (None, *ACCOUNTS, "none"), (None, *Phase), (*MODELS, "none"), (None, "gave_up", "TIMEOUT", "none")
+    )
 ]
 
 
@@ -39,6 +41,7 @@ def row(number: int) -> dict[str, object]:
         **dict.fromkeys(("end_us", "end_recorded_us", "end_credits_used_micro"), 1 if ended else None),
         "end_outputs": 0 if ended else None,
         "end_via": "poll" if ended else None,
+        "end_reason": ("TIMEOUT", "NSFW")[number % 2] if phase is Phase.FAILED else None,
     }
 
 
@@ -55,7 +58,14 @@ def matches(of: Filter, generation: Generation) -> bool:
         of.account in (None, generation.account)
         and of.phase in (None, generation.phase)
         and of.model in (None, generation.model)
+        and of.reason in (None, reason_of(generation))
     )
+
+
+def reason_of(generation: Generation) -> str | None:
+    if generation.end is not None:
+        return generation.end.reason
+    return None if generation.drop is None else generation.drop.reason.value
 
 
 def test_every_filter_finds_what_it_says_page_by_page(database: Database) -> None:
@@ -88,3 +98,6 @@ def test_no_filter_reads_every_row_or_sorts_more_than_a_page(database: Database)
             assert scans
             for scan in scans:
                 assert "USING INDEX generations_by_" in scan or "USING COVERING INDEX" in scan, plan
+            assert (
+                all("generations_by_reason" in scan for scan in scans) or "drop_reason ELSE" not in statement
+            )
