@@ -48,13 +48,22 @@ def command(
     text = configuration(account, api_key_env, api_key_file, ids)
     parse_config(text, config_file, secrets=False)
     try:
-        with config_file.open("x", encoding="utf-8") as file:
-            file.write(text)
+        _write(config_file, text)
     except OSError as error:
         raise ConfigError(f"cannot write {config_file}: {error.strerror}") from error
     click.echo(f"Wrote {config_file}. Next:")
     for line in next_steps(config_file, api_key_env, api_key_file, ids):
         click.echo(f"  {line}")
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:
+            path.unlink()  # half a file would be there already when the command is run again
+            raise
 
 
 def _ask_for_ways() -> tuple[str, ...]:

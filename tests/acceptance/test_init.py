@@ -96,3 +96,21 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "config.yaml is there already" in done.stderr
     assert (tmp_path / "config.yaml").read_text() == "mine"
+
+
+def test_nothing_half_written_stays(tmp_path: Path) -> None:
+    options = ("--account", "studio", "--api-key-env", "VIVIX_API_KEY", "--ids", "http")
+    no_room = ("sh", "-c", 'ulimit -f 0; exec "$@"', "sh")
+    done = run("init", *options, cwd=tmp_path, prefix=no_room)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "vivix-exporter: cannot write config.yaml: File too large\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_stdin_answers_are_missing(tmp_path: Path) -> None:
+    done = run("init", cwd=tmp_path, prefix=("sh", "-c", 'exec "$@" <&-', "sh"))
+    assert done.returncode == 2
+    assert "answers are missing" in done.stderr
+    assert "Traceback" not in done.stderr
