@@ -51,6 +51,8 @@ class Instruments:
             ["endpoint"],
             buckets=_CALL_BUCKETS,
         )
+        self._calls: dict[tuple[AccountName, Endpoint, str], tuple[Counter, Histogram]] = {}
+        """The series of both that are counted with each call: to look them up costs more than to count."""
         self._api_errors = self._of_account(
             Counter,
             "vivix_api_errors",
@@ -149,8 +151,16 @@ class Instruments:
         return made
 
     def api_request(self, account: AccountName, endpoint: Endpoint, code: str, seconds: float) -> None:
-        self._requests.labels(account, endpoint.value, self._codes.fold(account, code)).inc()
-        self._request_seconds.labels(account, endpoint.value).observe(seconds)
+        key = account, endpoint, self._codes.fold(account, code)
+        series = self._calls.get(key)
+        if series is None:
+            series = self._calls[key] = (
+                self._requests.labels(account, endpoint.value, key[2]),
+                self._request_seconds.labels(account, endpoint.value),
+            )
+        count, duration = series
+        count.inc()
+        duration.observe(seconds)
 
     def api_error(self, account: AccountName, label: str) -> None:
         self._api_errors.labels(account, self._errors.fold(account, label)).inc()
@@ -174,6 +184,8 @@ class Instruments:
         """Remove the series of an account that is no longer followed."""
         for instrument in self._of_accounts:
             instrument.remove_by_labels({"account": account})
+        for key in [key for key in self._calls if key[0] == account]:
+            del self._calls[key]
 
     def config_refused(self) -> None:
         """Count a configuration that was refused; the one in force stays."""

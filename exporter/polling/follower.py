@@ -167,10 +167,10 @@ class Follower:
         """Apply the answer to a poll. Raises StoreError, after which nothing that is counted has changed."""
         followed, now = self._followed[id], self._clock.monotonic()
         before = followed.generation
-        followed.mark_asked(observation)
         after = transition.observe(before, observation)
         if transition.is_material(before, after.generation):
             account = self.account
+            followed.mark_asked(observation)
             try:
                 after = await self._store.write(
                     lambda tx: tx.observe(account, id, observation, before), account
