@@ -25,6 +25,7 @@ from exporter.errors import NotOwnerError
 from exporter.polling.webhook_trust import WebhookTrust
 from exporter.store import Store, Transaction
 from exporter.store.letters import Kind, Letter, end, registration
+from exporter.store.reading import LoggedObservation
 from exporter.store.transaction import Entered
 from exporter.web.webhooks import Result, WebhookMeter
 
@@ -99,6 +100,11 @@ class Intake:
         """Return what memory holds of a generation that is followed."""
         followed = self._accounts.get(account)
         return None if followed is None else followed.poller.follower.find(id)
+
+    def unanswered(self, account: AccountName, id: GenerationId) -> LoggedObservation | None:
+        """Return the polls without a usable answer that the history does not name yet, as memory has them."""
+        followed = self._accounts.get(account)
+        return None if followed is None else followed.poller.follower.unanswered(id)
 
     def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
         """Return the secrets of an account's webhooks; None where it has none."""

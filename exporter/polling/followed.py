@@ -7,8 +7,27 @@ are seconds of the monotonic clock.
 
 from dataclasses import dataclass, replace
 
-from exporter.clock import MICROS
-from exporter.domain.values import End, Generation, Observation, Status
+from exporter.clock import MICROS, iso8601
+from exporter.domain.values import End, Generation, Observation, Status, Via
+from exporter.store.reading import LoggedObservation
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Polls without a usable answer that the history does not name yet: how many, between which times, and
+    what the last one said."""
+
+    number: int
+    first_us: int
+    last_us: int
+    said: str
+
+    def line(self) -> LoggedObservation:
+        """Return the line of the history that names them."""
+        polls = "a poll" if self.number == 1 else f"{self.number} polls until {iso8601(self.last_us)}"
+        return LoggedObservation(
+            self.first_us, Via.POLL.value, f"no usable answer to {polls}: {self.said}", ""
+        )
 
 
 @dataclass(slots=True)
@@ -28,6 +47,7 @@ class Followed:
     misses: int = 0
     """Polls in a row without a usable answer."""
     missing_since: float | None = None
+    unanswered: Unanswered | None = None
     counted_as: tuple[str, Status] | None = None
     """Model and status with which `polling.in_flight` counts it."""
 
@@ -45,6 +65,11 @@ class Followed:
         if self.missing_since is None:
             self.missing_since = self.since if self.generation.status is None else now
         return now - self.missing_since
+
+    def not_answered(self, said: str, at_us: int) -> None:
+        """Note a poll without a usable answer, and what was said instead."""
+        before = self.unanswered or Unanswered(0, at_us, at_us, said)
+        self.unanswered = replace(before, number=before.number + 1, last_us=at_us, said=said)
 
     def mark_asked(self, observation: Observation) -> None:
         """Note that an answer is being applied: one to an earlier poll that arrives meanwhile is stale."""

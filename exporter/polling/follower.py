@@ -24,6 +24,7 @@ from exporter.domain.values import (
     Observation,
     Transition,
 )
+from exporter.errors import ApiError
 from exporter.polling.cadence import Cadence
 from exporter.polling.detection import Detection, DetectionMeter
 from exporter.polling.followed import Followed, begin, resume
@@ -32,6 +33,7 @@ from exporter.polling.relisting import Listed, Relisted, Relisting, relisting
 from exporter.polling.schedule import Schedule
 from exporter.polling.webhook_trust import WebhookTrust
 from exporter.store import Store, Transaction
+from exporter.store.reading import LoggedObservation
 from exporter.store.transaction import Entered
 
 RECENT = 2_000
@@ -88,6 +90,16 @@ class Follower:
         """Return what is known of a followed generation."""
         followed = self._followed.get(id)
         return followed.generation if followed else None
+
+    def unanswered(self, id: GenerationId) -> LoggedObservation | None:
+        """Return the polls without a usable answer that the history does not name yet."""
+        followed = self._followed.get(id)
+        return followed.unanswered.line() if followed and followed.unanswered else None
+
+    def not_answered(self, id: GenerationId, error: ApiError) -> None:
+        """Note a poll without a usable answer, for the history."""
+        if (followed := self._followed.get(id)) is not None:
+            followed.not_answered(str(error), self._clock.now_us())
 
     def age(self, id: GenerationId) -> float:
         """Return the age of a followed generation in seconds; see `Followed.age`."""
@@ -154,6 +166,7 @@ class Follower:
 
         def deliver(tx: Transaction) -> Transition | None:
             also(tx)
+            _name_unanswered(tx, followed)
             return tx.deliver(account, id, observation, known, oldest_us)
 
         after = await self._store.write(deliver, account)
@@ -171,10 +184,15 @@ class Follower:
         if transition.is_material(before, after.generation):
             account = self.account
             followed.mark_asked(observation)
+
+            def observe(tx: Transaction) -> Transition:
+                after = tx.observe(account, id, observation, before)
+                _name_unanswered(tx, followed)
+                return after
+
             try:
-                after = await self._store.write(
-                    lambda tx: tx.observe(account, id, observation, before), account
-                )
+                after = await self._store.write(observe, account)
+                followed.unanswered = None
             except KeyError:
                 _log.error("a generation is gone from the state; it is not followed", account=account, id=id)
                 self._forget(id)
@@ -199,8 +217,14 @@ class Follower:
 
     async def drop(self, id: GenerationId, reason: DropReason, said: str) -> None:
         """Stop following, and count that. Raises StoreError, after which nothing has changed."""
-        generation, at_us = self._followed[id].generation, self._clock.now_us()
-        after = await self._store.write(lambda tx: tx.drop(generation, reason, at_us, said), self.account)
+        followed, at_us = self._followed[id], self._clock.now_us()
+        generation = followed.generation
+
+        def drop(tx: Transaction) -> Transition:
+            _name_unanswered(tx, followed)
+            return tx.drop(generation, reason, at_us, said)
+
+        after = await self._store.write(drop, self.account)
         if after.generation.drop == Drop(reason, at_us):
             _log.warning(
                 "generation dropped",
@@ -319,3 +343,9 @@ class Follower:
             trace_id=trace_id(generation.id, generation.traceparent),
             status=status,
         )
+
+
+def _name_unanswered(tx: Transaction, followed: Followed | None) -> None:
+    if followed is not None and followed.unanswered is not None:
+        generation = followed.generation
+        tx.log(generation.account, generation.id, followed.unanswered.line())

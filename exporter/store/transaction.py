@@ -1,7 +1,7 @@
 """Every SQL statement that changes state, as verbs of the domain."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, false, insert, or_, select, update
@@ -26,7 +26,7 @@ from exporter.store import history, rows, upsert
 from exporter.store.calls import Calls
 from exporter.store.inbox import Inbox
 from exporter.store.outbox import Outbox, is_waiting
-from exporter.store.reading import Reading, in_phase, one_of
+from exporter.store.reading import LoggedObservation, Reading, in_phase, one_of
 from exporter.store.schema import generations, meta, metadata, observations, outbox
 from exporter.store.scope import EVERYTHING, Scope
 from exporter.store.totals import add
@@ -230,6 +230,10 @@ class Transaction(Reading):
             self._save(after, at_us, "poll", said)
         return after
 
+    def log(self, account: AccountName, id: GenerationId, line: LoggedObservation) -> None:
+        """Add a line to the history of a generation."""
+        self._observed.append({"account": account, "id": id, **asdict(line)})
+
     def read_wallet(self, account: AccountName, read: WalletRead) -> None:
         """Enter a read of the account's wallet, which was made long enough ago that what was registered
         before it has been polled."""
@@ -340,16 +344,8 @@ class Transaction(Reading):
             self._ledger.enter(generation.account, fact, self.additions)
             if isinstance(fact, Ended):
                 self._enter_spend(generation)
-        self._observed.append(
-            {
-                "account": generation.account,
-                "id": generation.id,
-                "at_us": at_us,
-                "source": source,
-                "said": said,
-                "counted": "; ".join(map(history.counted, after.facts)),
-            }
-        )
+        counted = "; ".join(map(history.counted, after.facts))
+        self.log(generation.account, generation.id, LoggedObservation(at_us, source, said, counted))
         if self._traced and not generation.followed and generation.created_us is not None:
             self.outbox.enter(generation, output_urls)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -188,6 +189,30 @@ async def test_an_id_that_is_refused_is_dropped_after_the_grace(tmp_path: Path, 
     assert scrape.of("vivix_account_up") == {("studio",): 1}
 
 
+async def test_polls_without_a_usable_answer_are_told_while_they_last_and_afterwards(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.front.answers["late"] = problem(500, "INTERNAL_ERROR")
+        at.ended("late")
+        async with at.following("late") as running:
+            address = f"{running.url}/api/v1/generations/late"
+
+            async def told() -> list[tuple[str, str | None]]:
+                shown = (await running.http.get(address)).json()
+                return [(one["said"], one["counted"]) for one in shown["observations"]]
+
+            await until(lambda: len(at.front.asked.get("late", [])) > 2, "it is polled again and again")
+            [(during, nothing)] = await told()
+            del at.front.answers["late"]
+            await counted(running, 1)
+            [(afterwards, nothing_either), (end, ended)] = await told()
+            shown = (await running.http.get(f"{running.url}/generations/late")).text
+    assert re.fullmatch(r"no usable answer to \d+ polls until \S+Z: INTERNAL_ERROR: No\.", during)
+    assert re.fullmatch(r"no usable answer to \d+ polls until \S+Z: INTERNAL_ERROR: No\.", afterwards)
+    assert nothing is nothing_either is None
+    assert (end.split(",")[0], bool(ended)) == ("completed", True)
+    assert afterwards in shown
+
+
 @pytest.mark.parametrize("error", ["500", "500 of something else", "no sense"])
 async def test_an_id_without_a_usable_answer_is_polled_less_and_less_often_and_kept(
     tmp_path: Path, error: str
@@ -248,6 +273,7 @@ async def test_an_api_in_trouble_is_called_once_at_a_time_and_less_and_less_ofte
                 down = await known_up(running, up=False)
                 began = at.clock.monotonic()
                 await at.passes(120)
+                await until(lambda: at.front.calls > 4, "it is called again, however slow the machine is")
                 during, lasted = at.front.calls, at.clock.monotonic() - began
                 at.front.everything = lambda: None
                 up_again = await counted(running, 40)

@@ -57,6 +57,10 @@ class Intake(Protocol):
         """Return what memory holds of a generation that is followed."""
         ...
 
+    def unanswered(self, account: AccountName, id: GenerationId) -> LoggedObservation | None:
+        """Return the polls without a usable answer that the history does not name yet, as memory has them."""
+        ...
+
 
 class Api:
     """The endpoints under `/api/v1`."""
@@ -168,6 +172,8 @@ class Api:
         if found is None:
             return _wrong(HTTPStatus.NOT_FOUND, "no generation of this id is registered")
         generation, history = found
+        if (unanswered := self._intake.unanswered(generation.account, id)) is not None:
+            history = [*history, unanswered]
         body: Json = shown(self._latest(generation))
         body["observations"] = [shown_observation(line) for line in history]
         return JSONResponse(body)

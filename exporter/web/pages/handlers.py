@@ -181,6 +181,8 @@ class Pages:
         if not chosen:
             return await self._nowhere(id, None)
         stored, history = chosen[0]
+        if (unanswered := self._intake.unanswered(stored.account, id)) is not None:
+            history = [*history, unanswered]
         generation, now_us = self._latest(stored), self._clock.now_us()
         values = {
             "generation": generation,
