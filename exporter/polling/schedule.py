@@ -4,7 +4,6 @@ What the safety net behind webhooks wants to poll is due like all others, while 
 """
 
 import heapq
-from dataclasses import dataclass
 
 from exporter.domain.values import GenerationId
 from exporter.polling.net import NetAllowance
@@ -24,19 +23,10 @@ def stretch(demand: float, rate: float, *, unseen: bool) -> float:
     return max(1.0, demand / usable) if usable > 0 else 1.0
 
 
-@dataclass(slots=True)
-class _Entry:
-    """The state of one id. `rate` is in polls a second; `turn` is that of its entry in a heap, by which a
-    replaced entry is recognised."""
-
-    turn: int
-    rate: float
-
-
-_PICKED = -1
-
-
-_Heap = list[tuple[float, int, GenerationId]]
+_Entry = tuple[float, GenerationId, float]
+"""When an id is due, the id, and how many polls a second it should get. An entry in a heap is
+outdated where the id has another one by now."""
+_Heap = list[_Entry]
 
 
 class Schedule:
@@ -48,13 +38,13 @@ class Schedule:
 
     def __init__(self) -> None:
         self.net = NetAllowance()
-        self._entries: dict[GenerationId, _Entry] = {}
+        self._entries: dict[GenerationId, _Entry | float] = {}
+        """The entry in a heap of each id, or only its rate while it is picked."""
         self._due: _Heap = []
         self._in_net: _Heap = []
         self._unseen: _Heap = []
         self._aside: _Heap = []
         self._ahead_of_aside = 0
-        self._turn = 0
         self._picks = 0
         self._demand = 0.0
 
@@ -77,30 +67,27 @@ class Schedule:
 
     def add_unseen(self, id: GenerationId, order: int) -> None:
         """Poll `id` for the first time; of several, the one with the greatest `order` goes first."""
-        heapq.heappush(self._unseen, (-order, self._replace(id, 0.0), id))
+        heapq.heappush(self._unseen, self._replace(id, -order, 0.0))
 
     def set_due(self, id: GenerationId, due: float, rate: float) -> None:
         """Poll `id` at `due`; `rate` is how many polls a second it should get at present."""
-        heapq.heappush(self._due, (due, self._replace(id, rate), id))
+        heapq.heappush(self._due, self._replace(id, due, rate))
 
     def set_net(self, id: GenerationId, due: float) -> None:
         """Let the safety net poll `id` at `due`, or later if its allowance is spent by then."""
-        heapq.heappush(self._in_net, (due, self._replace(id, 0.0), id))
+        heapq.heappush(self._in_net, self._replace(id, due, 0.0))
 
     def set_aside(self, id: GenerationId, due: float) -> None:
         """Poll `id` at `due`, though behind all others, since it got no usable answer."""
-        heapq.heappush(self._aside, (due, self._replace(id, 0.0), id))
+        heapq.heappush(self._aside, self._replace(id, due, 0.0))
 
     def is_waiting(self, id: GenerationId) -> bool:
         """Return whether `id` is to be polled, and not picked at present."""
-        entry = self._entries.get(id)
-        return entry is not None and entry.turn != _PICKED
+        return isinstance(self._entries.get(id), tuple)
 
     def remove(self, id: GenerationId) -> None:
         """Do not poll `id` any more."""
-        entry = self._entries.pop(id, None)
-        if entry is not None:
-            self._demand -= entry.rate
+        self._demand -= _rate(self._entries.pop(id, 0.0))
         if not self._entries:
             self._demand = 0.0
 
@@ -142,32 +129,31 @@ class Schedule:
         return max(self._in_net[0][0], self.net.possible_at) if self._in_net else float("inf")
 
     def _take(self, heap: _Heap) -> GenerationId:
-        return self._picked(heapq.heappop(heap)[2])
+        return self._picked(heapq.heappop(heap))
 
     def _take_last(self, heap: _Heap) -> GenerationId:
         """Take a leaf of a heap, which stays one without it."""
-        while not self._is_current(heap[-1][2], heap[-1][1]):
+        while not self._is_current(heap[-1]):
             heap.pop()
-        return self._picked(heap.pop()[2])
+        return self._picked(heap.pop())
 
-    def _picked(self, id: GenerationId) -> GenerationId:
-        self._entries[id].turn = _PICKED
+    def _picked(self, entry: _Entry) -> GenerationId:
+        _, id, self._entries[id] = entry
         return id
 
-    def _replace(self, id: GenerationId, rate: float) -> int:
-        self._turn += 1
-        entry = self._entries.get(id)
-        if entry is not None:
-            self._demand -= entry.rate
-        self._demand += rate
-        self._entries[id] = _Entry(self._turn, rate)
-        return self._turn
+    def _replace(self, id: GenerationId, due: float, rate: float) -> _Entry:
+        self._demand += rate - _rate(self._entries.get(id, 0.0))
+        entry = self._entries[id] = due, id, rate
+        return entry
 
     def _drop_replaced(self) -> None:
         for heap in (self._due, self._in_net, self._unseen, self._aside):
-            while heap and not self._is_current(heap[0][2], heap[0][1]):
+            while heap and not self._is_current(heap[0]):
                 heapq.heappop(heap)
 
-    def _is_current(self, id: GenerationId, turn: int) -> bool:
-        entry = self._entries.get(id)
-        return entry is not None and entry.turn == turn
+    def _is_current(self, entry: _Entry) -> bool:
+        return self._entries.get(entry[1]) is entry
+
+
+def _rate(entry: _Entry | float) -> float:
+    return entry[2] if isinstance(entry, tuple) else entry

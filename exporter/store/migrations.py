@@ -21,7 +21,7 @@ Step = Callable[[Connection, int], None]
 
 def create(connection: Connection) -> None:
     """Make the tables of today in an empty database."""
-    schema.metadata.create_all(connection)
+    schema.tables_for(connection.dialect.name).create_all(connection)
     connection.execute(insert(schema.meta).values(version_row()))
 
 

@@ -1,5 +1,6 @@
 """Conversion between a generation and its row."""
 
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Row
@@ -80,12 +81,13 @@ def from_row(row: Row[Any]) -> Generation:
             message=row.end_message,
         )
     return Generation(
-        account=AccountName(row.account),
+        # Many rows have the same few names, each of which the driver makes anew for every row.
+        account=AccountName(intern(row.account)),
         id=GenerationId(row.id),
         source=Source(row.source),
         discovered_us=row.discovered_us,
         status=status,
-        model=row.model,
+        model=row.model and intern(row.model),
         created_us=row.created_us,
         credits_estimate_micro=row.credits_estimate_micro,
         observed_us=row.observed_us,

@@ -32,7 +32,7 @@ def schema_script(kind: str) -> str:
 
 
 def _statements(dialect: Dialect) -> Iterator[str]:
-    for table in schema.metadata.sorted_tables:
+    for table in schema.tables_for(dialect.name).sorted_tables:
         yield _text(CreateTable(table, if_not_exists=True), dialect)
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield _text(CreateIndex(index, if_not_exists=True), dialect)

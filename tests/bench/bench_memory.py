@@ -1,5 +1,6 @@
 """Resident memory of the command `run` that follows nothing, 10,000 and 100,000 generations in flight."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from exporter.store.schema import generations
 from support.running import write_config
 
 COMMAND = str(Path(sys.executable).with_name("vivix-exporter"))
-FOLLOWED = {0: 72.0, 10_000: 87.0, 100_000: 196.0}
+FOLLOWED = {0: 70.0, 10_000: 85.0, 100_000: 150.0}
 """How many, and the most MiB that they may take."""
+NOT_OURS = ("rich",)
+"""What the tools of development bring along, and libraries of ours then load: users do not have it."""
 ACCOUNTS = ("studio", "shop", "lab")
 
 
@@ -46,6 +49,13 @@ def fill(folder: Path, many: int) -> None:
     database.close()
 
 
+def hide(folder: Path) -> dict[str, str]:
+    """Return an environment in which what is not ours cannot be imported."""
+    for name in NOT_OURS:
+        (folder / f"{name}.py").write_text("raise ImportError")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
 def resident(many: int) -> float:
     """Return the MiB of a process that has started, and was scraped."""
     with tempfile.TemporaryDirectory() as name:
@@ -56,6 +66,7 @@ def resident(many: int) -> float:
         process = subprocess.Popen(
             [COMMAND, "run", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0"],
             stderr=subprocess.PIPE,
+            env=hide(folder),
             text=True,
         )
         assert process.stderr is not None

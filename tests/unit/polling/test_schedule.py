@@ -67,15 +67,14 @@ class NaiveSchedule:
         due = [entry for entry in self.due if entry[0] <= now]
         at = self.next_net()
         if at is not None and at <= now and not (due and min(entry[0] for entry in due) <= at):
-            due = [next(entry for entry in self.in_net if entry[0] == min(self.in_net)[0])]
+            due = [min(self.in_net)]
         if due and self.unseen:
             self.contested += 1
         if self.unseen and (not due or self.contested % TURN == 0):
             newest = max(order for order, _ in self.unseen)
-            id = next(id for order, id in self.unseen if order == newest)
+            id = min(id for order, id in self.unseen if order == newest)
         elif due:
-            first = min(at for at, _ in due)
-            id = next(id for at, id in due if at == first)
+            first, id = min(due)
             if (first, id) in self.in_net:
                 self.net.spend(now)
         else:
