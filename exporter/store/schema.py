@@ -93,13 +93,10 @@ for _filter in ((), ("account",), ("model",), ("account", "model")):
         PHASE,
         *(generations.c[name] for name in _place),
     )
-_HAS_REASON = REASON.is_not(None)
-Index(
+_by_reason = Index(
     "generations_by_reason",
     REASON,
     *(generations.c[name] for name in ("discovered_us", "account", "id", "model")),
-    sqlite_where=_HAS_REASON,
-    postgresql_where=_HAS_REASON,
 )
 Index("generations_by_discovery", generations.c.discovered_us, generations.c.account, generations.c.id)
 Index("generations_by_id", generations.c.id)
@@ -210,4 +207,5 @@ def tables_for(dialect: str) -> MetaData:
     """Return the tables, with all that is needed to create them with a dialect of this name."""
     # Not above: SQLAlchemy loads every dialect that is named, and that of PostgreSQL takes 3 MiB.
     _failed.dialect_kwargs[f"{dialect}_where"] = FAILED
+    _by_reason.dialect_kwargs[f"{dialect}_where"] = REASON.is_not(None)
     return metadata
