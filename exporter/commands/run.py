@@ -1,7 +1,6 @@
 """`run`: the exporter in the foreground, until a signal asks it to stop."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from exporter.app import App
 from exporter.commands.serving import listen_on, until_signalled
 from exporter.config import load_config
 from exporter.errors import ExporterError
+from exporter.lasting import pass_over_what_is_here
 from exporter.signals import EarlySignals
 from exporter.store import open_database
 from exporter.web.lock.tls import checked
@@ -68,12 +68,9 @@ def command(
     until_signalled(run)
 
 
-async def _spare_what_stays(app: App) -> None:
-    """Once everything is loaded, let garbage collections pass over it: a full one held the event loop for
-    70 ms, nearly all of it for modules and what was made of the configuration."""
+async def _once_ready(app: App) -> None:
     await app.ready.wait()
-    gc.collect()
-    gc.freeze()
+    pass_over_what_is_here()
 
 
 async def _run(
@@ -86,7 +83,7 @@ async def _run(
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.ask_to_reload)
     if signals.reload_asked:
         app.ask_to_reload()
-    sparing = asyncio.create_task(_spare_what_stays(app))
+    sparing = asyncio.create_task(_once_ready(app))
     await app.run(listeners, stop, webhook_listeners)
     sparing.cancel()
 

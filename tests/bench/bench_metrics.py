@@ -28,6 +28,7 @@ from exporter.domain.values import (
     Status,
     Via,
 )
+from exporter.lasting import pass_over_what_is_here
 from exporter.polling.followed import begin
 from support.running import Running, exporter, write_config
 
@@ -47,8 +48,7 @@ async def filled(accounts: int, in_flight: int) -> AsyncIterator[Running]:
         names = [f"account-{number}" for number in range(accounts)]
         listed = [{"name": n, "api_key": "k" * 40, "base_url": "http://127.0.0.1:9"} for n in names]
         async with exporter(write_config(Path(folder), listed)) as running:
-            gc.collect()
-            gc.freeze()  # as the command does
+            pass_over_what_is_here()  # as the command does
             for name in names:
                 end_some(running, AccountName(name), 4)
             kinds = list(product(names, MODELS, (Status.PENDING, Status.PROCESSING)))

@@ -6,7 +6,6 @@ more than one of several in a turn, whoever makes it. What is asked of a poll is
 """
 
 import asyncio
-import gc
 import json
 import multiprocessing
 import os
@@ -27,6 +26,7 @@ from exporter.app import App
 from exporter.clock import SystemClock
 from exporter.config import load_config
 from exporter.domain.values import AccountName, GenerationId
+from exporter.lasting import pass_over_what_is_here
 from exporter.store import open_database
 from exporter.web.server import listen
 from support.certificates import Certificate, authority, signed_by
@@ -117,8 +117,7 @@ async def _everything(url: str, folder: Path) -> float:
     listener, stop = listen("127.0.0.1:0"), asyncio.Event()
     running = asyncio.create_task(app.run([listener], stop))
     await app.ready.wait()
-    gc.collect()
-    gc.freeze()  # as the command does
+    pass_over_what_is_here()  # as the command does
     ids = [GenerationId(f"generation-{number}") for number in range(FLIGHT)]
     await app.register(AccountName("studio"), ids)
     metrics = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"

@@ -27,7 +27,7 @@ LAYERS = (
     ("vivix",),
     ("config",),
     ("domain",),
-    ("heartbeat", "logs", "threads"),
+    ("heartbeat", "lasting", "logs", "threads"),
     ("errors", "clock", "printable", "signals"),
 )
 """The layout, from the command down to the words that all use; imports point down this list."""
@@ -121,11 +121,18 @@ def test_no_import_hides_in_a_function(path: Path) -> None:
 
 def test_modules_are_imported_by_name_in_few_places() -> None:
     """The command line imports a command when it is needed, tracing its SDK where something is traced, the
-    store the driver of a server where it has one."""
+    store the dialect and the driver of its database, the pages their templates' engine for the first page."""
     by_name = {
         dotted(path)
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_module"
     }
-    assert by_name <= {"commands.usage", "store.opening", "tracing.opening", "tracing.sdk"}
+    assert by_name <= {
+        "commands.usage",
+        "store.opening",
+        "store.upsert",
+        "tracing.opening",
+        "tracing.sdk",
+        "web.pages.drawing",
+    }

@@ -3,16 +3,20 @@
 import hashlib
 import mimetypes
 from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
 from importlib.resources import files
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.domain.traceid import trace_id
-from exporter.web.pages import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -36,30 +40,22 @@ class Drawing:
         folder = files("exporter.web.pages").joinpath("static")
         self._static = {name: folder.joinpath(name).read_bytes() for name in _STATIC}
         whole = b"".join(self._static.values())
-        self._environment = Environment(
-            loader=PackageLoader("exporter.web.pages"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters |= {
-            "duration": words.duration,
-            "amount": words.amount,
-            "credits": words.credits,
-            "utc": words.utc,
-            "machine": words.machine,
-        }
-        self._environment.globals |= {
+        # What a browser has kept of another version is not taken for this one's.
+        static_version = hashlib.sha256(whole).hexdigest()[:12]
+        self._names: Mapping[str, object] = {
             "root": root,
             "version": version,
-            # What a browser has kept of another version is not taken for this one's.
-            "static_version": hashlib.sha256(whole).hexdigest()[:12],
+            "static_version": static_version,
             "link": self.link,
             "view": self.view,
-            "ago": words.ago,
             "trace_id": trace_id,
         }
+
+    @cached_property
+    def _templates(self) -> "Environment":
+        # Loaded for the first page: where there are only scrapes, nobody needs the 2 MiB of the engine.
+        made: Environment = import_module("exporter.web.pages.templating").environment(self._names)
+        return made
 
     def link(self, id: str, account: str | None = None) -> str:
         """Return the address of a generation's page."""
@@ -74,7 +70,7 @@ class Drawing:
 
     def draw(self, template: str, values: Mapping[str, object]) -> str:
         """Return a page as HTML."""
-        return self._environment.get_template(template).render(values)
+        return self._templates.get_template(template).render(values)
 
     def routes(self) -> list[Route]:
         """The files that pages need."""
