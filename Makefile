@@ -13,17 +13,20 @@ KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man clean
+.PHONY: run test servers quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
 	@exec $(BIN)/vivix-exporter demo
 
 ## test: lint, then every test, with the servers they need installed from Debian's packages
-test: $(VENV)/.package $(VENV)/.dev lint
-	@tests/install-servers
-	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS)
+test:
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line servers lint $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS)
 	$(BIN)/pytest -n 4 --dist worksteal
+
+# Waits for the environment, since making that may install a package of Debian too.
+servers: $(VENV)/.created
+	@tests/install-servers
 
 ## quick: lint, and the tests of rules that need no server, with fewer examples; within a minute
 quick: lint
@@ -89,9 +92,9 @@ dist: $(VENV)/.dev
 
 ## sbom: what an installation consists of, as CycloneDX, in $(INTO) or dist
 sbom: $(VENV)/.package
-	rm -rf .sbom && $(PYTHON) -m venv .sbom/tool && $(PYTHON) -m venv --without-pip .sbom/runtime
-	.sbom/tool/bin/python -m pip --disable-pip-version-check --quiet install cyclonedx-bom==7.5.0
-	.sbom/tool/bin/python -m pip --disable-pip-version-check --quiet --python .sbom/runtime/bin/python install --constraint constraints.txt dist/*.whl
+	rm -rf .sbom && $(PYTHON) -m venv --without-pip .sbom/tool && $(PYTHON) -m venv --without-pip .sbom/runtime
+	$(PIP) --python .sbom/tool/bin/python install --no-compile cyclonedx-bom==7.5.0
+	$(PIP) --python .sbom/runtime/bin/python install --no-compile --constraint constraints.txt dist/*.whl
 	mkdir -p $(or $(INTO),dist)
 	.sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
 	  --output-file $(or $(INTO),dist)/sbom.json .sbom/runtime/bin/python
@@ -131,7 +134,8 @@ $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS): %/node_modules/.installed: %/package-lock.
 	PATH="$(abspath $(BIN)):$$PATH" npm ci --prefix $(dir $<) --loglevel error
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.dependencies
-	$(PIP) install --constraint constraints.txt \
+# After the package, and not beside it: both write into the same environment.
+$(VENV)/.dev: $(VENV)/.dependencies | $(VENV)/.package
+	$(PIP) install --no-compile --constraint constraints.txt \
 	  $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"])')
 	@touch $@

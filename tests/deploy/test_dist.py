@@ -11,6 +11,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 BUILT = ("exporter", "pyproject.toml", "constraints.txt", "config.example.yaml", "README.md", "LICENSE")
 LAST_COMMIT = 1_790_000_000
@@ -35,6 +37,7 @@ def build(folder: Path, files: list[Path], *, umask: int, changed: int) -> dict[
     return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
 
 
+@pytest.mark.long(50)
 def test_the_bill_of_materials_names_each_dependency(tmp_path: Path) -> None:
     subprocess.run(["make", "sbom", f"INTO={tmp_path}"], cwd=REPOSITORY, check=True, timeout=600)
     bill = json.loads((tmp_path / "sbom.json").read_text())

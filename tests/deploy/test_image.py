@@ -29,15 +29,16 @@ def image() -> Iterator[Image]:
         yield build(Path(folder))
 
 
-def test_the_image_says_how_it_is_to_be_run(image: Image) -> None:
+# One test, since two could end up in two processes that would each build the image.
+@pytest.mark.long(100)
+async def test_the_image_says_how_it_runs_and_follows_on_a_read_only_root_as_nobody_until_it_is_stopped(
+    image: Image,
+) -> None:
     assert image.config["User"] == f"{NOBODY}:{NOBODY}"
     assert image.config["StopSignal"] == "SIGTERM"
     assert image.config["ExposedPorts"] == {"9893": {}} or image.config["ExposedPorts"] == {"9893/tcp": {}}
     assert image.config["Entrypoint"] == ["vivix-exporter"]
     assert image.config["Cmd"] == ["run"]
-
-
-async def test_it_follows_on_a_read_only_root_as_nobody_and_stops_when_asked_to(image: Image) -> None:
     api, port = SimulatedApi(World(1, [STUDIO]), SystemClock()), steady_port()
     with tempfile.TemporaryDirectory(prefix="vivix-run-") as folder:
         config, state = Path(folder, "config"), Path(folder, "state")

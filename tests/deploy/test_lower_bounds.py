@@ -34,11 +34,12 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = (REPOSITORY / "dist").glob("*.whl")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(folder)]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    subprocess.run([*pip, "install", "--only-binary", ":all:", *bounds], check=True)
-    subprocess.run([*pip, "install", "--no-deps", wheel], check=True)
+    subprocess.run([*pip, "install", "--no-compile", "--only-binary", ":all:", *bounds], check=True)
+    subprocess.run([*pip, "install", "--no-compile", "--no-deps", wheel], check=True)
     return folder / "bin/vivix-exporter"
 
 
+@pytest.mark.long(50)
 async def test_generations_are_followed_counted_and_shown(tmp_path: Path, oldest: Path) -> None:
     clock = SystemClock()
     world = World(1, [STUDIO])

@@ -83,7 +83,7 @@ class Scene:
             assert self.api.calls.limited[account.name, Caller.READ] == 0
 
 
-@pytest.mark.long(50)
+@pytest.mark.long(80)
 @pytest.mark.parametrize("faults", [Faults.none(), Faults.everything(seed=3)], ids=["well", "all faults"])
 async def test_after_all_have_ended_every_durable_metric_is_true(
     tmp_path: Path, state_at: Path | Secret, faults: Faults
@@ -116,7 +116,7 @@ def recorded_without_model(path: Path) -> set[GenerationId]:
     return {one.id for one in found if one is not None and one.model is None}
 
 
-@pytest.mark.long(65)
+@pytest.mark.long(100)
 async def test_killed_and_restarted_at_random_moments_every_durable_metric_is_true(
     tmp_path: Path, state_at: Path | Secret
 ) -> None:

@@ -103,7 +103,7 @@ def process_rows(at: Scene) -> Iterator[Row]:
     yield Row("deliveries", f"answered {dict(at.api.delivered.statuses)}", None)
 
 
-@pytest.mark.long(110)
+@pytest.mark.long(210)
 @pytest.mark.parametrize(
     ("ordeal", "pooled"), [(FULL, False), (SHORT, True)], ids=["directly", "through a pooler"]
 )

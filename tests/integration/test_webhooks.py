@@ -28,7 +28,7 @@ from support.running import Running, exporter, start_process
 from support.scrape import Scrape
 
 
-@pytest.mark.long(45)
+@pytest.mark.long(70)
 async def test_where_webhooks_arrive_hardly_any_call_is_needed(
     tmp_path: Path, state_at: Path | Secret
 ) -> None:
@@ -47,7 +47,7 @@ async def test_where_webhooks_arrive_hardly_any_call_is_needed(
     assert by_result(page)["accepted"] >= 0.99 * GENERATIONS
 
 
-@pytest.mark.long(65)
+@pytest.mark.long(100)
 async def test_lost_doubled_and_very_late_deliveries_change_no_sum(
     tmp_path: Path, state_at: Path | Secret
 ) -> None:

@@ -79,6 +79,8 @@ def build(folder: Path) -> Image:
         "mmdebstrap",
         "--quiet",
         "--variant=minbase",
+        # Nobody needs it after a loss of power.
+        "--dpkgopt=force-unsafe-io",
         f"--include={BASE_PACKAGES}",
         _suite(),
         base,
@@ -96,7 +98,13 @@ def build(folder: Path) -> Image:
         "--file", "deploy/Dockerfile", "--tag", "localhost/vivix-exporter:test", ".",
     )  # fmt: skip
     config = json.loads(run(*buildah, "inspect", "--type", "image", "localhost/vivix-exporter:test"))
-    run(*buildah, "push", "localhost/vivix-exporter:test", f"oci:{folder / 'oci'}:test")
+    run(
+        *buildah,
+        "push",
+        "--disable-compression",
+        "localhost/vivix-exporter:test",
+        f"oci:{folder / 'oci'}:test",
+    )
     run("umoci", "unpack", "--image", f"{folder / 'oci'}:test", folder / "bundle")
     return Image(folder / "bundle", config["OCIv1"]["config"])
 
