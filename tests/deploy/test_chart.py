@@ -126,6 +126,16 @@ def test_the_configuration_that_the_pod_gets_is_a_good_one(
     assert loaded.state.retention == {True: 60, False: 30}[bool(values)] * 86_400 * 1_000_000
 
 
+def test_plain_manifests_are_the_charts_objects_without_helms_test(helm: Path, tmp_path: Path) -> None:
+    objects = render(helm, tmp_path, SHARED)
+    where = f"INTO={tmp_path}/plain", f"VALUES={tmp_path}/values.yaml", "RELEASE=mine"
+    done = run("make", "manifests", *where, cwd=HERE.parents[1])
+    assert done.returncode == 0, done.stderr
+    plain = list(yaml.safe_load_all((tmp_path / "plain/vivix-exporter.yaml").read_text()))
+    assert plain == [one for one in objects if one["kind"] != "Pod"]
+    assert len(plain) == len(objects) - 1
+
+
 def test_one_process_owns_a_volume_and_several_share_none(helm: Path, tmp_path: Path) -> None:
     alone, shared = render(helm, tmp_path, {}), render(helm, tmp_path, SHARED)
     assert of_kind(alone, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
