@@ -35,7 +35,8 @@ PER_MINUTE = {"studio": 24.0, "shop": 6.0, "lab": 6.0}
 """What the demo's applications submit: somewhat less than the plans render."""
 WITH_WEBHOOKS = "studio"
 """The account whose ends are also delivered by webhook."""
-WEBHOOK_MISHAPS = {Kind.LOST: 0.01, Kind.DOUBLED: 0.02, Kind.FORGED: 0.01}
+WEBHOOK_MISHAPS = {Kind.LOST: 0.01, Kind.DOUBLED: 0.02}
+"""What a vendor may do. Forged ones are an attack, of which the exporter would warn."""
 REGISTRATION_TOKEN = "demo"  # noqa: S105
 """Lets a visitor register ids with the demo."""
 _SECRET_FILE, _TOKEN_FILE = "webhook.secret", "registration.token"
