@@ -55,6 +55,7 @@ bench: $(VENV)/.package $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_pages.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_commands.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_memory.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_hour.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_lists.py
 	@tests/install-servers
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_replicas.py
