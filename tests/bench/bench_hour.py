@@ -44,8 +44,9 @@ IDLE = 30.0
 SAMPLED_EVERY = 0.001
 """Seconds of processor time between two samples; the kernel makes it one of its own ticks."""
 TOKEN = "let-me-register"
+THREADS, REST, ELSEWHERE = "threads (writes, rendering)", "event loop", "elsewhere"
 PARTS = {
-    "selectors": "threads (writes, rendering), waiting",
+    "selectors": ELSEWHERE,
     "aiohttp": "calls",
     "exporter.vivix": "calls",
     "exporter.polling": "schedule, budget, learning",
@@ -62,11 +63,10 @@ PARTS = {
     "uvicorn": "server",
 }
 """What the innermost frame of one of these packages is working for."""
-REST = "event loop"
 
 
 def part_of(frame: FrameType | None) -> str:
-    """Return what the event loop's thread is at; in `select`, another thread is."""
+    """Return what the event loop's thread is at: in `select`, waiting, or another thread is at something."""
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         for package, part in PARTS.items():
@@ -77,7 +77,8 @@ def part_of(frame: FrameType | None) -> str:
 
 
 def follow(told: Connection, path: Path, clock: Clock) -> None:
-    """Run the exporter until something is received; tell its URL, then seconds of CPU and samples."""
+    """Run the exporter until something is received; tell its URL, then seconds of CPU, of all threads
+    and of the event loop's, and samples."""
     logs.set_up("info", "logfmt")
     samples: Counter[str] = Counter()
     signal.signal(signal.SIGPROF, lambda _, frame: samples.update([part_of(frame)]))
@@ -90,12 +91,12 @@ def follow(told: Connection, path: Path, clock: Clock) -> None:
         await app.ready.wait()
         pass_over_what_is_here()
         asyncio.get_running_loop().add_reader(told.fileno(), stop.set)
-        before = time.process_time()
+        before, loops = time.process_time(), time.thread_time()
         signal.setitimer(signal.ITIMER_PROF, SAMPLED_EVERY, SAMPLED_EVERY)
         told.send(f"http://{bound_address(listener)}")
         await stop.wait()
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        told.send((time.process_time() - before, samples))
+        told.send((time.process_time() - before, time.thread_time() - loops, samples))
         asyncio.get_running_loop().remove_reader(told.fileno())
         await running
 
@@ -118,13 +119,13 @@ def idle(folder: Path) -> float:
     told.recv()
     time.sleep(IDLE)
     told.send("enough")
-    cpu, _ = told.recv()
+    cpu, _, _ = told.recv()
     process.join()
     return float(cpu) / IDLE
 
 
-async def an_hour(folder: Path) -> tuple[float, Mapping[str, int], int]:
-    """Return the exporter's seconds of CPU, samples by part, and how many generations were registered."""
+async def an_hour(folder: Path) -> tuple[float, Mapping[str, float], int]:
+    """Return the exporter's seconds of CPU, its share by part, and how many were registered."""
     clock = ScaledClock(SPEED, SystemClock().now_us())
     api, registered = simulated_api(0, clock, Faults.none()), 0
     told, telling = multiprocessing.Pipe()
@@ -165,27 +166,35 @@ async def an_hour(folder: Path) -> tuple[float, Mapping[str, int], int]:
         for task in working:
             task.cancel()
         told.send("enough")
-        cpu, samples = await asyncio.to_thread(told.recv)
+        cpu, of_loop, samples = await asyncio.to_thread(told.recv)
         await asyncio.to_thread(process.join)
     ended = await asyncio.gather(*working, return_exceptions=True)
     for failed in (one for one in ended if isinstance(one, Exception)):
         raise failed
-    return cpu, samples, registered
+    return cpu, shares(1 - of_loop / cpu, samples), registered
+
+
+def shares(of_threads: float, samples: Mapping[str, int]) -> dict[str, float]:
+    """Return how much of all each part is, where threads besides the event loop's have this share."""
+    total = sum(samples.values())
+    of = {part: many / total for part, many in samples.items()}
+    of[REST] = of.get(REST, 0.0) + max(0.0, of.pop(ELSEWHERE, 0.0) - of_threads)
+    return {THREADS: of_threads, **of}
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        cpu, samples, registered = asyncio.run(an_hour(Path(folder)))
+        cpu, of, registered = asyncio.run(an_hour(Path(folder)))
     with tempfile.TemporaryDirectory() as folder:
         nothing = idle(Path(folder))
-    total = sum(samples.values())
     rows = [
         Row("generations registered", registered, "in an hour"),
         Row("processor time", cpu, "s"),
         Row("share of one processor", cpu / HOUR * 100, "%"),
         Row("share of one processor with nothing to do", nothing * 100, "%"),
     ]
-    rows += [Row(f"of it: {part}", many / total * 100, "%") for part, many in Counter(samples).most_common()]
+    by_share = sorted(of.items(), key=lambda one: -one[1])
+    rows += [Row(f"of it: {part}", share * 100, "%") for part, share in by_share]
     report("hour", rows)
 
 
