@@ -89,6 +89,19 @@ BAD = {
     "CA that is not there": Bad(
         tls(f"{PAIR}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: no.pem"), "No such file"
     ),
+    "CA that holds no certificate": Bad(
+        tls(f"{PAIR}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.key"),
+        "cannot be used",
+    ),
+    "CA inline that is none": Bad(
+        tls(f"{PAIR}, client_auth_type: RequireAndVerifyClientCert, client_ca: not PEM"), "cannot be used"
+    ),
+    "neither certificate nor key": Bad(
+        tls("cert_file: '', key_file: '', client_auth_type: x"), "unknown client_auth_type"
+    ),
+    "a password instead of its hash, beside TLS": Bad(
+        f"{tls(PAIR)}basic_auth_users: {{dave: dave123}}\n", "expected a bcrypt hash"
+    ),
     "unknown policy": Bad(tls(f"{PAIR}, client_auth_type: Whoever"), "unknown client_auth_type"),
     "names without certificates": Bad(
         tls(f"{PAIR}, client_allowed_sans: [a.example]"), "client_allowed_sans needs client_auth_type"
