@@ -22,6 +22,9 @@ WALLETS_REASONS = ("INSUFFICIENT_CREDITS",)
 GAP = "5m"
 """As long as this a value may be old: a rollout's pause between two processes."""
 
+AWAY = "1h"
+"""An exporter that was away for longer counts as new: what it counted before is not news."""
+
 KEEP_FIRING = "10m"
 """How long an alert goes on after its condition has passed, so that what comes and goes is one alert."""
 

@@ -55,11 +55,12 @@ WINDOWS: Mapping[str, Sequence[str]] = {
 """Over which windows it is recorded what grew."""
 SPENDS = ("vivix_account_spend_observed_credits", "vivix_account_spend_followed_credits")
 """Gauges, which refunds take back a little of."""
+FIRSTS = (*WINDOWS, "vivix_credits_used_total", *SPENDS)
+"""What is looked at over windows that an account may be younger than."""
 PACES = {"6h": "5m", "1d": "15m"}
 """Windows over which a wallet's pace is taken, and how often it is looked at in them."""
 BURNING = ("5m", "30m", "1h", "6h", "3d")
 """Windows of failures that count against the error budget."""
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def grown(metric: str, window: str, matchers: str = "", of_account: str = "") ->
     to Prometheus, from the first value that was found. A counter that was set back, with the state, grew by
     what it shows since. `of_account` are the matchers that hold for an account.
     """
-    return _grown(metric, window, matchers, of_account, f"\n    or {_first(metric, window, matchers)}")
+    return _grown(metric, window, matchers, of_account, f"\n    or {_begun(metric, window, matchers)}")
 
 
 def grown_long(metric: str, window: str, matchers: str = "", of_account: str = "") -> str:
@@ -99,8 +100,8 @@ def grown_long(metric: str, window: str, matchers: str = "", of_account: str = "
 
 def changed(metric: str, window: str, matchers: str = "") -> str:
     """By how much a gauge of an account is another than a window ago, or than when it was first scraped."""
-    first = _first(metric, window, matchers)
-    return f"({latest(metric, matchers)}\n  - ({latest(metric, matchers, window)}\n    or {first}))"
+    begun = _begun(metric, window, matchers)
+    return f"({latest(metric, matchers)}\n  - ({latest(metric, matchers, window)}\n    or {begun}))"
 
 
 def _grown(metric: str, window: str, matchers: str, of_account: str, otherwise: str) -> str:
@@ -108,6 +109,11 @@ def _grown(metric: str, window: str, matchers: str, of_account: str, otherwise: 
     known = latest("vivix_account_up", of_account, window)
     base = f"({before}\n    or 0 * {last} and on (job, account) {known}{otherwise})"
     return f"(({last}\n  - {base}) >= 0\n  or {last})"
+
+
+def first(metric: str) -> str:
+    """The name under which is recorded what a series began with."""
+    return recorded(metric).removesuffix("max") + "first"
 
 
 def delta(metric: str, window: str) -> str:
@@ -146,15 +152,22 @@ def _braces(matchers: str) -> str:
     return f"{{{matchers}}}" if matchers else ""
 
 
-def _first(metric: str, window: str, matchers: str) -> str:
-    """About the first value in a window, at a few instants: of its quarters, or of its last one."""
-    series = f"{recorded(metric)}{_braces(matchers)}"
+def _begun(metric: str, window: str, matchers: str) -> str:
+    """From where a series has grown whose account was not there a window ago; over the window of a panel, that
+    of its points which was the least."""
     if window.startswith("$"):
-        return f"min_over_time({series}[{window}:$__interval])"
-    quarter = int(window[:-1]) * _UNITS[window[-1]] // 4
+        return f"min_over_time({recorded(metric)}{_braces(matchers)}[{window}:$__interval])"
+    return f"{first(metric)}{_braces(matchers)}"
+
+
+def _first(metric: str) -> str:
+    """What a series began with: 0 where its account was there before it, otherwise the first value that was
+    found. It is handed on from one evaluation to the next, so that no range has to be read for it."""
+    known = f"last_over_time({recorded('vivix_account_up')}[{limits.AWAY}] offset {limits.GAP})"
     return (
-        f"min_over_time({series}[{window}:{quarter}s])\n"
-        f"    or min_over_time({series}[{quarter}s:{quarter // 6}s])"
+        f"(last_over_time({first(metric)}[{limits.AWAY}])\n"
+        f"  or 0 * {recorded(metric)} and on (job, account) {known}\n"
+        f"  or {recorded(metric)})\nand {recorded(metric)}"
     )
 
 
@@ -185,6 +198,7 @@ def records() -> Sequence[Record]:
             Record(recorded(metric), f"max without ({without}) ({metric}{_braces(limits.SELECTOR)})")
             for metric in RECORDED
         ),
+        *(Record(first(metric), _first(metric)) for metric in FIRSTS),
         *(
             Record(increased(metric, window), grown(metric, window))
             for metric, windows in WINDOWS.items()

@@ -20,8 +20,8 @@ NOT_OF_AN_INSTANCE = {
     "ALERTS": {"instance"},  # several instances' series make one alert, which then carries none
     "ALERTS_FOR_STATE": {"instance"},
     "vivix:rules:loaded": {"job", "instance"},  # is of Prometheus itself
-    **{metric: {"instance"} for metric in map(recorded, RECORDED)},  # is the same whatever shows it
-    **{record.name: {"instance"} for record in records() if record.name.startswith("job_account:")},
+    # Is the same whatever shows it.
+    **{record.name: {"instance"} for record in records() if record.name.startswith("job_account")},
 }
 """Selectors that cannot have these labels."""
 OF_ALERTS = {"ALERTS", "ALERTS_FOR_STATE", "vivix:rules:loaded"}
