@@ -4,7 +4,7 @@ import ctypes
 import gc
 from collections.abc import Mapping
 
-SHARE = 0.5
+SHARE = 0.25
 """What has outlived a full collection is passed over as well once it is so much of what already is: seldom,
 since of what is passed over no cycle is found any more."""
 
