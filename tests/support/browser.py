@@ -1,5 +1,6 @@
-"""A real Chromium, as Debian packages it, and what its pages do that they should not."""
+"""A real Chromium, as Debian packages it or CHROMIUM names it, and what its pages do that they should not."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """A browser without a window, until the context is left."""
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(
-            executable_path=tool("chromium"), args=["--no-sandbox", "--disable-gpu", *flags]
+            executable_path=os.environ.get("CHROMIUM") or tool("chromium"),
+            args=["--no-sandbox", "--disable-gpu", *flags],
         )
         try:
             yield browser
