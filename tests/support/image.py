@@ -10,6 +10,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 BASE_PACKAGES = "ca-certificates,python3,python3-venv"
+LEFT_OUT = "doc", "info", "locale", "man"
+"""Of `/usr/share`, as in the slim images that the Dockerfile names."""
 NOBODY = 65_534
 """The user of the image, as numbers and as containers know it."""
 _CERTIFICATES = Path("/etc/ssl/certs")
@@ -74,22 +76,21 @@ def build(folder: Path) -> Image:
         assert done.returncode == 0, f"{command}: {done.stdout[-2_000:]}{done.stderr[-2_000:]}"
         return done.stdout.strip()
 
-    base = folder / "base.tar"
+    container = run(*buildah, "from", "scratch")
     run(
         "mmdebstrap",
         "--quiet",
         "--variant=minbase",
         # Nobody needs it after a loss of power.
         "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT),
         f"--include={BASE_PACKAGES}",
         _suite(),
-        base,
+        run(*buildah, "mount", container),
         *_sources(),
     )
-    container = run(*buildah, "from", "scratch")
-    run(*buildah, "add", "--quiet", container, base, "/")
+    run(*buildah, "umount", container)
     run(*buildah, "commit", "--quiet", container, "localhost/base:test")
-    base.unlink()
     # Where this machine has its packages from, and whom it trusts.
     secret = ["--secret", f"id=pip.conf,src={_PIP_CONF}"] if _PIP_CONF.exists() else []
     trust = ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
@@ -98,13 +99,7 @@ def build(folder: Path) -> Image:
         "--file", "deploy/Dockerfile", "--tag", "localhost/vivix-exporter:test", ".",
     )  # fmt: skip
     config = json.loads(run(*buildah, "inspect", "--type", "image", "localhost/vivix-exporter:test"))
-    run(
-        *buildah,
-        "push",
-        "--disable-compression",
-        "localhost/vivix-exporter:test",
-        f"oci:{folder / 'oci'}:test",
-    )
+    run(*buildah, "push", "localhost/vivix-exporter:test", f"oci:{folder / 'oci'}:test")
     run("umoci", "unpack", "--image", f"{folder / 'oci'}:test", folder / "bundle")
     return Image(folder / "bundle", config["OCIv1"]["config"])
 
