@@ -110,7 +110,7 @@ man: $(VENV)/.package
 ## manifests: plain objects for kubectl from the Helm chart, with the values in VALUES=FILE, in $(INTO) or dist
 manifests: $(HELM)
 	@mkdir -p $(or $(INTO),dist)
-	$(HELM) template $(or $(RELEASE),vivix) deploy/helm/vivix-exporter --skip-tests $(if $(VALUES),--values '$(VALUES)') \
+	$(HELM) template $(or $(RELEASE),vivix-exporter) deploy/helm/vivix-exporter --skip-tests $(if $(VALUES),--values '$(VALUES)') \
 	  > $(or $(INTO),dist)/vivix-exporter.yaml
 
 clean:
