@@ -47,7 +47,7 @@ format: $(VENV)/.dev
 
 ## bench: measurements, each in one run
 bench: $(VENV)/.package $(VENV)/.dev
-	$(BIN)/python tests/bench/bench_cadence.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_cadence.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_polls.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_webhooks.py
 	PYTHONPATH=tests $(BIN)/python tests/bench/bench_writes.py
