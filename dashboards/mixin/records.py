@@ -153,8 +153,8 @@ def _braces(matchers: str) -> str:
 
 
 def _begun(metric: str, window: str, matchers: str) -> str:
-    """From where a series has grown whose account was not there a window ago; over the window of a panel, that
-    of its points which was the least."""
+    """From where a series has grown whose account was not there a window ago: what it began with, or over the
+    window of a panel the least of its points."""
     if window.startswith("$"):
         return f"min_over_time({recorded(metric)}{_braces(matchers)}[{window}:$__interval])"
     return f"{first(metric)}{_braces(matchers)}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mixin.records import RECORDED, recorded, records
+from mixin.records import records
 from support.boards import FOLDER, Json, Panel, annotations, boards, panels
 from support.metrics import known
 from support.promql import parse, ranges, selectors
