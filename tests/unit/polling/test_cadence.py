@@ -96,6 +96,62 @@ def test_a_model_that_became_slower_is_learnt_anew() -> None:
     assert sum(age < 60 for age in ages) < sum(100 <= age <= 140 for age in ages)
 
 
+@pytest.mark.parametrize("category", [None, "image", "video"])
+@pytest.mark.parametrize(("before", "after"), [(30.0, 60.0), (10.0, 200.0)])
+def test_a_model_that_has_become_slower_is_believed_within_ten_ends(
+    before: float, after: float, category: str | None
+) -> None:
+    schedule = cadence()
+    if category is not None:
+        schedule.set_category("m", category)
+    learn(schedule, "m", around=before)
+    learn(schedule, "m", around=after, times=10)
+    ages = polls(schedule, "m", 1.2 * after)
+    where_ends_were = sum(0.85 * before <= age <= 1.2 * before for age in ages)
+    assert sum(0.85 * after <= age <= 1.2 * after for age in ages) > 2 * where_ends_were
+
+
+@pytest.mark.parametrize("category", [None, "image", "video"])
+def test_a_model_that_has_become_quicker_is_believed_within_ten_ends(category: str | None) -> None:
+    schedule = cadence()
+    if category is not None:
+        schedule.set_category("m", category)
+    learn(schedule, "m", around=60)
+    assert sum(age <= 36 for age in polls(schedule, "m", 36)) <= 1
+    learn(schedule, "m", around=30, times=10)
+    assert sum(25 <= age <= 36 for age in polls(schedule, "m", 36)) >= 3
+
+
+@given(strange=st.lists(st.one_of(st.just(math.inf), st.floats(0, 1e5)), max_size=2))
+def test_one_or_two_strange_ends_are_not_a_change(strange: list[float]) -> None:
+    schedule = cadence()
+    learn(schedule, "m", around=30)
+    for duration in strange:
+        schedule.learn("m", duration)
+    ages = polls(schedule, "m", 40)
+    assert ages[0] >= 15
+    assert sum(25 <= age <= 36 for age in ages) >= 3
+
+
+def test_a_run_of_the_slower_kind_of_a_models_work_is_not_a_change() -> None:
+    schedule = cadence()
+    for _ in range(100):
+        learn(schedule, "m", around=10, times=4)
+        learn(schedule, "m", around=40, times=8)
+    ages = polls(schedule, "m", 60)
+    assert sum(8 <= age <= 13 for age in ages) >= 1
+    assert sum(14 <= age <= 25 for age in ages) <= 1
+    assert sum(34 <= age <= 48 for age in ages) >= 2
+
+
+def test_twenty_ends_of_an_unknown_model_show_where_not_to_poll() -> None:
+    schedule = cadence()
+    learn(schedule, "m", around=60, times=20)
+    ages = polls(schedule, "m", 80)
+    assert ages[0] >= 30
+    assert sum(50 <= age <= 72 for age in ages) >= 3
+
+
 def test_ends_are_found_about_as_late_as_aimed_at() -> None:
     schedule, rng = cadence(), random.Random(1)
     durations = [rng.lognormvariate(math.log(30), 0.5) for _ in range(2_000)]
