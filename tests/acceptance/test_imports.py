@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,27 @@ def test_usage_imports_nothing_heavy(arguments: list[str], status: int) -> None:
 def test_a_command_imports_what_it_needs() -> None:
     _, modules = imported("schema")
     assert "sqlalchemy" in modules
+
+
+STARTED = """
+import sys
+from pathlib import Path
+from exporter.commands import run
+from exporter.store import open_database
+
+open_database(Path(sys.argv[1]), owner=True).close()
+print(*sys.modules)
+"""
+
+
+def test_an_exporter_loads_what_few_need_only_for_them(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED, str(tmp_path / "state.db")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    modules = set(done.stdout.split())
+    assert "sqlalchemy.dialects.sqlite" in modules
+    assert modules & {"jinja2", "opentelemetry", "sqlalchemy.dialects.postgresql"} == set()
