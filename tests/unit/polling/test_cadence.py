@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.polling.cadence import DELIVERY, Cadence
-from exporter.polling.hazard import Hazard
 
 LAG, SHORTEST, LONGEST = 2.0, 0.5, 60.0
 """Seconds: the defaults of the configuration."""
@@ -42,13 +41,6 @@ def learn(schedule: Cadence, model: str, around: float, times: int = 500) -> Non
     rng = random.Random(1)
     for _ in range(times):
         schedule.learn(model, around * rng.uniform(0.9, 1.1))
-
-
-def hazard(category: str | None, durations: list[float]) -> Hazard:
-    learnt = Hazard(category)
-    for duration in durations:
-        learnt.learn(duration)
-    return learnt
 
 
 def test_a_picture_is_first_looked_at_after_some_seconds() -> None:
@@ -215,36 +207,6 @@ def test_a_generation_that_is_not_created_yet_is_looked_at_no_later_than_a_new_o
 def test_a_wish_out_of_bounds_is_held_within_them(lag: float, bound: float) -> None:
     schedule = Cadence(lag, SHORTEST, LONGEST, 1)
     assert schedule.interval("m", 10.0) == bound
-
-
-@given(
-    ages=st.lists(st.floats(0, 1e6), min_size=2, max_size=20, unique=True),
-    durations=DURATIONS,
-    category=CATEGORIES,
-)
-def test_the_integral_of_the_hazards_root_increases_with_age(
-    ages: list[float], durations: list[float], category: str | None
-) -> None:
-    learnt = hazard(category, durations)
-    for earlier, later in pairwise(sorted(ages)):
-        assert learnt.sqrt_integral(earlier) <= learnt.sqrt_integral(later)
-        if later - earlier > 1e-3:
-            assert learnt.sqrt_integral(earlier) < learnt.sqrt_integral(later)
-
-
-@given(age=st.floats(0, 1e6), durations=DURATIONS, category=CATEGORIES)
-def test_an_age_is_found_again_by_its_integral(
-    age: float, durations: list[float], category: str | None
-) -> None:
-    learnt = hazard(category, durations)
-    assert learnt.age_at(learnt.sqrt_integral(age)) == pytest.approx(age, rel=1e-6, abs=1e-6)
-
-
-@given(durations=DURATIONS, category=CATEGORIES)
-def test_the_mean_of_the_hazards_inverse_root_is_a_positive_number(
-    durations: list[float], category: str | None
-) -> None:
-    assert 0 < hazard(category, durations).mean_inverse_sqrt() < math.inf
 
 
 @pytest.mark.parametrize(("model", "usual"), [("picture", 12.0), ("film", 90.0)])
