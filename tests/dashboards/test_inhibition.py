@@ -1,4 +1,4 @@
-"""What the shipped Alertmanager configuration mutes: symptoms of what is told already, of no other account."""
+"""What the shipped Alertmanager configuration mutes: symptoms of what is told, of no other account."""
 
 import asyncio
 from pathlib import Path
