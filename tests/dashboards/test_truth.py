@@ -1,15 +1,16 @@
-"""What panels claim to count is true: one exporter after another shows the accounts, at two addresses."""
+"""What panels claim to count is true: one exporter or two show the accounts, and are killed and moved."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
+import pytest
 
 from exporter.clock import ScaledClock, SystemClock
+from exporter.config import Secret
 from exporter.simulator.accounts import SimulatedAccount
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.http import create_app
@@ -17,12 +18,13 @@ from exporter.simulator.models import MODELS, SimulatedModel
 from exporter.simulator.server import serve
 from exporter.simulator.truth import Truth, truth
 from exporter.simulator.world import World
+from mixin.records import SPENDS, recorded
 from mixin.rules import hurried, rule_file
 from support.boards import panels
 from support.grafana import expanded
 from support.prometheus import free_port, prometheus, query
 from support.running import command_in_simulated_time, write_config
-from support.states import rows
+from support.states import rows, state_section
 
 SPEED = 60.0
 FACTOR = 150
@@ -34,12 +36,14 @@ Asked = dict[tuple[str, ...], float]
 
 
 class Play:
-    """Accounts whose ids are written to files, and whichever exporter follows them."""
+    """Accounts whose ids are written to files, and whichever exporters follow them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, state: Path | Secret) -> None:
         self.folder = folder
+        self.state = state
         self.clock = ScaledClock(SPEED, SystemClock().now_us())
         self.api = SimulatedApi(World(7, ACCOUNTS, failure_ratio=0.3), self.clock)
+        self._running: dict[int, asyncio.subprocess.Process] = {}
 
     def submit(self, account: str, count: int, models: Sequence[SimulatedModel]) -> None:
         """Submit, and list the ids."""
@@ -51,71 +55,94 @@ class Play:
     def truth(self) -> Truth:
         """What is so now. A failure does not say its model: where the answer that did may have met a dead
         exporter, its own word is taken for it."""
-        found = rows(self.folder / "vivix-exporter.db", "SELECT id FROM generations WHERE model IS NULL")
+        found = rows(self.state, "SELECT id FROM generations WHERE model IS NULL")
         return truth(self.api.world, self.clock.now_us(), self.api.shown, unnamed={id for (id,) in found})
 
-    @asynccontextmanager
-    async def exporter(self, config: Path, port: int) -> AsyncIterator[None]:
-        """One at this address, killed as by a power cut at the end."""
-        command = command_in_simulated_time(config, SPEED, self.clock.origin_us, f"127.0.0.1:{port}")
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        assert process.stdout is not None
-        await process.stdout.readline()
-        try:
-            yield
-        finally:
+    async def run(self, config: Path, *ports: int) -> None:
+        """Kill those that are at no such address, as by a power cut, and start what is missing."""
+        for port in self._running.keys() - set(ports):
+            process = self._running.pop(port)
             process.kill()
             await process.wait()
             self.api.shown.new_reader()
+        for port in set(ports) - self._running.keys():
+            command = command_in_simulated_time(config, SPEED, self.clock.origin_us, f"127.0.0.1:{port}")
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            self._running[port] = process
+            assert process.stdout is not None
+            await process.stdout.readline()
+
+
+async def wallets_read(http: httpx.AsyncClient, server: str) -> None:
+    """Return when each wallet was read once: what it spends from then on is known."""
+    async with asyncio.timeout(180):
+        while (await query(http, server, f"count({recorded(SPENDS[0])})")) != {(): len(ACCOUNTS)}:
+            await asyncio.sleep(0.1)
 
 
 async def settled(play: Play, http: httpx.AsyncClient, server: str) -> float:
     """Return when everything has ended and been recorded, in Unix seconds."""
-    recorded = "sum(job_account_model_status:vivix_generations_total:max)"
+
+    async def is_recorded(metric: str, total: int) -> bool:
+        return (await query(http, server, f"sum({recorded(metric)})")).get((), 0) == total
+
     async with asyncio.timeout(180):
         while play.api.world.in_flight(play.clock.now_us()):
             await asyncio.sleep(0.1)
-        while (await query(http, server, recorded)).get((), 0) != sum(play.truth().ended.values()):
+        while not await is_recorded("vivix_generations_total", sum(play.truth().ended.values())):
             await asyncio.sleep(0.1)
+        for spend in SPENDS:
+            while not await is_recorded(spend, sum(play.truth().credits.values())):
+                await asyncio.sleep(0.1)
     # What else ended with the last is on the same page; a rule later it is recorded.
     await asyncio.sleep(1.0)
     return time.time()
 
 
-async def test_counts_and_sums_equal_the_truth_over_moves_and_restarts(tmp_path: Path) -> None:
-    play, ports = Play(tmp_path), (free_port(), free_port())
+@pytest.mark.long(60)
+async def test_counts_and_sums_equal_the_truth_over_moves_and_restarts(
+    tmp_path: Path, state_at: Path | Secret
+) -> None:
+    play, (one, other) = Play(tmp_path, state_at), (free_port(), free_port())
     rules = tmp_path / "rules.yaml"
     rules.write_text(rule_file(factor=FACTOR))
     for account in ACCOUNTS:
         (tmp_path / f"{account.name}.txt").touch()
     async with (
         serve(create_app(play.api)) as vendor,
-        prometheus(tmp_path, *(f"127.0.0.1:{p}" for p in ports), interval="500ms", rules=[rules]) as server,
+        prometheus(
+            tmp_path, f"127.0.0.1:{one}", f"127.0.0.1:{other}", interval="500ms", rules=[rules]
+        ) as server,
         httpx.AsyncClient(timeout=60) as http,
     ):
         listed = [
             {
-                "name": one.name,
+                "name": account.name,
                 "base_url": vendor.url,
-                "api_key": one.key,
-                "generation_files": [f"{one.name}.txt"],
+                "api_key": account.key,
+                "generation_files": [f"{account.name}.txt"],
             }
-            for one in ACCOUNTS
+            for account in ACCOUNTS
         ]
-        config = write_config(tmp_path, listed, polling={"request_timeout": "1h"})
-        async with play.exporter(config, ports[0]):
+        config = write_config(
+            tmp_path, listed, polling={"request_timeout": "1h"}, state=state_section(state_at)
+        )
+        try:
+            # A state in PostgreSQL has two owners, one of which is lost.
+            await play.run(config, one, *([] if isinstance(state_at, Path) else [other]))
+            await wallets_read(http, server)
             play.submit("studio", 20, MODELS[:2])
             before_at = await settled(play, http, server)
             before = play.truth()
             play.submit("studio", 20, MODELS)
             play.submit("shop", 10, MODELS[:1])
             await asyncio.sleep(1)
-        async with play.exporter(config, ports[1]):
+            await play.run(config, other)
             play.submit("shop", 30, MODELS)
             await settled(play, http, server)
             play.submit("studio", 10, MODELS[1:3])
             await asyncio.sleep(0.5)
-        async with play.exporter(config, ports[0]):
+            await play.run(config, one)
             play.submit("studio", 15, MODELS)
             at = await settled(play, http, server)
             found = {
@@ -124,7 +151,9 @@ async def test_counts_and_sums_equal_the_truth_over_moves_and_restarts(tmp_path:
                 for place, expr in enumerate(panel.queries)
                 if panel.id in CHECKED
             }
-        after = play.truth()
+            after = play.truth()
+        finally:
+            await play.run(config)
     assert_true(found, before, after)
 
 
@@ -136,6 +165,8 @@ CHECKED = {
     "vivix-failures: By account",
     "vivix-cost: Credits used",
     "vivix-cost: By account and model",
+    "vivix-cost: Seen by the exporter",
+    "vivix-cost: Spend that the exporter did not see",
 }
 
 
@@ -161,6 +192,11 @@ def assert_true(found: dict[tuple[str, int], Asked], before: Truth, after: Truth
     assert found["Failed", 0] == {(): sum(n for (_, _, s), n in ended.items() if s == "failed")}
     assert found["Dropped", 0] == {(): 0}
     assert found["Credits used", 0] == {(): credits.total()}
+    assert found["Seen by the exporter", 0] == {(): 1.0}
+    paid, counted, not_seen, seen = (found["Spend that the exporter did not see", n] for n in range(4))
+    assert paid == counted == by(credits, 0)
+    assert set(not_seen.values()) == {0.0}
+    assert set(seen.values()) == {1.0}
     assert found["Failures, by model and reason", 0] == by(failures, 1, 2)
     assert found["By model", 0] == by(ended, 1)
     assert found["By account", 0] == by(ended, 0)
