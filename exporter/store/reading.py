@@ -327,4 +327,6 @@ def in_phase(phase: Phase, column: ColumnElement[str] = PHASE) -> ColumnElement[
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:
     """Return the condition that a row is of one of these generations."""
-    return and_(generations.c.account == account, generations.c.id.in_(ids))
+    # A list is written into the statement anew for each execution.
+    id = generations.c.id
+    return and_(generations.c.account == account, id == ids[0] if len(ids) == 1 else id.in_(ids))
