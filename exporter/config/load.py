@@ -97,7 +97,9 @@ def secret_sources(config: Config) -> Iterator[NamedSource]:
 
 
 def _located(text: str, path: Path, *, secrets: bool) -> LocatedConfig:
-    root = compose(text, path)
+    root = compose(text, path, "accounts")
+    if root is None:
+        raise ConfigError(f"{path}: the file is empty; expected at least `accounts:` with one account")
     values, problems = construct(root)
     _refuse(path, problems)
     try:

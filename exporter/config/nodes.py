@@ -54,8 +54,9 @@ class Problem:
         return f"{path}:{mark.line + 1}:{mark.column + 1}: {keys}{': ' if keys else ''}{self.message}"
 
 
-def compose(text: str, path: Path) -> yaml.MappingNode:
-    """Return the mapping that a file's text holds. Raises ConfigError where it is not one YAML mapping."""
+def compose(text: str, path: Path, key: str) -> yaml.MappingNode | None:
+    """Return the mapping that a file's text holds, None where it holds nothing. Raises ConfigError where it
+    is something else; the message then names `key` as one that is meant to stand at the top."""
     foreign = _FOREIGN.search(text)
     if foreign is not None:
         where = _position(text, foreign.start())
@@ -67,9 +68,9 @@ def compose(text: str, path: Path) -> yaml.MappingNode:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
     if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == f"{_YAML}null"):
-        raise ConfigError(f"{path}: the file is empty; expected at least `accounts:` with one account")
+        return None
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{path}:1:1: expected keys such as `accounts:` at the top")
+        raise ConfigError(f"{path}:1:1: expected keys such as `{key}:` at the top")
     return root
 
 

@@ -563,6 +563,24 @@ async def test_a_collector_that_hangs_does_not_keep_the_exporter_from_stopping(t
     assert "Traceback" not in "\n".join(lines)
 
 
+async def test_a_password_that_is_being_compared_does_not_keep_the_exporter_from_stopping(
+    tmp_path: Path,
+) -> None:
+    web = tmp_path / "web.yml"
+    web.write_text(f"basic_auth_users: {{dave: $2b$31${'.' * 53}}}\n")  # 35 hours
+    arguments = (*on_a_free_port(configured(tmp_path)), "--web.config.file", str(web))
+    async with started(*arguments) as (process, lines):
+        await until(printed(lines, "following"), "it runs")
+        address = found(lines, '"address": ?"([^"]+)"')
+        async with httpx.AsyncClient(timeout=None) as http:
+            asked = asyncio.create_task(http.get(f"http://{address}/metrics", auth=("dave", "x")))
+            await http.get(f"http://{address}/-/ready")
+            process.send_signal(signal.SIGTERM)
+            assert (await asked).status_code == 503
+            assert await process.wait() == 0
+    assert "Traceback" not in "\n".join(lines)
+
+
 async def test_spans_are_printed_where_that_is_asked_for(tmp_path: Path) -> None:
     environment = {"OTEL_TRACES_EXPORTER": "console", "OTEL_SERVICE_NAME": "pictures"}
     arguments = ("demo", "--web.listen-address", "127.0.0.1:0")

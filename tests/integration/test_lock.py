@@ -146,6 +146,12 @@ async def test_certificate_and_authority_are_changed_while_it_runs(tmp_path: Pat
             await at.get(client=client)  # whom the new authority does not know
 
 
+async def test_a_disk_that_is_full_does_not_end_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with locked(tmp_path, tls_server_config=PAIR) as at:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+        assert await at.get() == 200
+
+
 async def test_certificates_are_asked_for_from_when_the_file_says_so(tmp_path: Path) -> None:
     async with locked(tmp_path, tls_server_config=PAIR) as at:
         assert await at.get() == 200
@@ -217,6 +223,23 @@ async def test_who_is_not_a_user_stays_out(tmp_path: Path, user: str, password: 
     async with locked(tmp_path, basic_auth_users=USERS) as at:
         for _ in range(2):  # compared, and remembered
             assert (await at.plain("/metrics", auth=(user, password))).status_code == 401
+
+
+async def test_guesses_do_not_make_a_right_password_be_compared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[bytes] = []
+
+    def compare(password: bytes, hashed: bytes) -> bool:
+        compared.append(password)
+        return password == PASSWORD.encode()
+
+    monkeypatch.setattr("bcrypt.checkpw", compare)
+    async with locked(tmp_path, basic_auth_users=USERS) as at:
+        for password in (PASSWORD, *map(str, range(101)), PASSWORD):
+            expected = 200 if password == PASSWORD else 401
+            assert (await at.plain("/metrics", auth=("dave", password))).status_code == expected
+    assert compared.count(PASSWORD.encode()) == 1
 
 
 async def test_users_and_headers_are_changed_while_it_runs(tmp_path: Path) -> None:

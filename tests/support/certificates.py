@@ -48,3 +48,8 @@ def signed_by(
         "-days", "2", "-extfile", str(extensions), "-out", str(made.cert),
     )  # fmt: skip
     return made
+
+
+def locked_with(key: Path, locked: Path, passphrase: str) -> None:
+    """Store a key once more, encrypted."""
+    _openssl("pkcs8", "-topk8", "-in", str(key), "-out", str(locked), "-passout", f"pass:{passphrase}")

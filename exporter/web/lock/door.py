@@ -6,7 +6,7 @@ import binascii
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 
 import bcrypt
@@ -15,12 +15,13 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.errors import ConfigError
+from exporter.threads import on_thread
 from exporter.web.conditions import Condition
 from exporter.web.lock.file import WebConfigFile
 from exporter.web.lock.schema import RateLimit
 
 _REMEMBERED = 100
-"""Results of comparisons that are remembered."""
+"""Results of comparisons that are remembered, of right passwords and of wrong ones each."""
 _NOBODY = b"$2b$10$CwTycUXWue0Thq9StjUM0uJ8Zr0YqkzTBSUnFZvvBLM7BZwxUPQjG"
 """What the password of an unknown user is compared with, so that the time it takes tells nothing."""
 
@@ -45,25 +46,34 @@ class Bucket:
 
 
 class Passwords:
-    """Compares passwords with hashes: one at a time, on a thread, with the last results remembered."""
+    """Compares passwords with hashes: one at a time, on a thread, with the last results remembered. Right
+    ones are remembered apart: guessing does not make whoever has a password wait behind the guesses."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
-        self._known: OrderedDict[bytes, bool] = OrderedDict()
+        self._comparing = asyncio.Lock()
+        self._right: OrderedDict[bytes, None] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
     async def admit(self, users: Mapping[str, str], user: str, password: str) -> bool:
         """Return whether the user exists and has this password."""
         hashed = users[user].encode() if user in users else _NOBODY
         parts = (user.encode(), hashed, password.encode())
         key = hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
-        known = self._known.get(key)
-        if known is None:
-            loop = asyncio.get_running_loop()
-            matches = await loop.run_in_executor(self._thread, _matches, parts[2], hashed)
-            known = self._known[key] = matches and user in users
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return known
+        if not self._knows(key):
+            async with self._comparing:
+                if not self._knows(key):  # nor has another request found it out meanwhile
+                    # A high cost takes minutes, which the end of the process is not to wait for.
+                    matches = await on_thread(partial(_matches, parts[2], hashed), "passwords")
+                    self._remember(key, self._right if matches and user in users else self._wrong)
+        return key in self._right
+
+    def _knows(self, key: bytes) -> bool:
+        return key in self._right or key in self._wrong
+
+    def _remember(self, key: bytes, results: OrderedDict[bytes, None]) -> None:
+        results[key] = None
+        if len(results) > _REMEMBERED:
+            results.popitem(last=False)
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:

@@ -59,9 +59,9 @@ def parse(content: bytes, path: Path) -> WebConfig:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
-    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+    root = compose(text, path, "basic_auth_users")
+    if root is None:
         return WebConfig()
-    root = compose(text, path)
     values, problems = construct(root)
     if not problems:
         try:

@@ -5,6 +5,7 @@ import ssl
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +55,33 @@ def checked(path: Path | None) -> WebConfigFile | None:
 
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsSection, folder: Path) -> None:
-    cert = _text(folder, tls.cert_file, "cert_file") if tls.cert_file else tls.cert.encode()
-    inline = "" if tls.key is None else tls.key.reveal()
-    key = _text(folder, tls.key_file, "key_file") if tls.key_file else inline.encode()
-    # Python takes them from files only: this one is of this process's user, and gone at once.
+    cert_text = "" if tls.cert_file else tls.cert
+    key_text = "" if tls.key_file or tls.key is None else tls.key.reveal()
+    try:
+        with _named(cert_text) as inline_cert, _named(key_text) as inline_key:
+            cert = inline_cert or _file(folder, tls.cert_file, "cert_file")
+            key = inline_key or _file(folder, tls.key_file, "key_file")
+            context.load_cert_chain(cert, key, password=_refuse_encrypted)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"tls_server_config: certificate and key cannot be used: {error}") from None
+
+
+@contextmanager
+def _named(text: str) -> Iterator[Path | None]:
+    """Give the path of a file that holds `text`, since Python takes certificates from files only; None for no
+    text. It is of this process's user, and gone at once."""
+    if not text:
+        yield None
+        return
     with tempfile.NamedTemporaryFile(prefix="vivix-exporter-") as file:
-        file.write(cert.rstrip() + b"\n" + key)
+        file.write(text.encode())
         file.flush()
-        try:
-            # A password would be asked for at the terminal.
-            context.load_cert_chain(file.name, password=lambda: b"")
-        except (ssl.SSLError, ValueError) as error:
-            raise ConfigError(f"tls_server_config: certificate and key cannot be used: {error}") from None
+        yield Path(file.name)
+
+
+def _refuse_encrypted() -> str:
+    # A password would be asked for at the terminal.
+    raise ValueError("the key is encrypted; give one without a passphrase, readable by the exporter alone")
 
 
 def _verify_clients(context: ssl.SSLContext, tls: TlsSection, folder: Path) -> None:
@@ -109,6 +125,12 @@ def _text(folder: Path, name: str, key: str) -> bytes:
         return read_file(folder / name, _MAX_PEM)
     except ValueError as error:
         raise ConfigError(f"tls_server_config.{key}: {folder / name}: {error}") from None
+
+
+def _file(folder: Path, name: str, key: str) -> Path:
+    """Return the path of a file that can be read whole."""
+    _text(folder, name, key)
+    return folder / name
 
 
 class _Renewed(ssl.SSLContext):

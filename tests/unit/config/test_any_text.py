@@ -94,7 +94,9 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, c
     ],
 )  # fmt: skip
 def test_plain_values_are_those_of_yaml_1_1(text: str, value: object) -> None:
-    values, problems = construct(compose(f"key: {text}\n", PATH))
+    root = compose(f"key: {text}\n", PATH, "key")
+    assert root is not None
+    values, problems = construct(root)
     assert problems == []
     assert values == {"key": value}
     assert isinstance(values, dict)

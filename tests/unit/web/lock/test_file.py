@@ -12,7 +12,7 @@ from exporter.errors import ConfigError
 from exporter.web.lock.file import WebConfigFile
 from exporter.web.lock.schema import CIPHERS, CURVES
 from exporter.web.lock.tls import checked, context_of
-from support.certificates import authority, signed_by
+from support.certificates import authority, locked_with, signed_by
 
 PAIR = "cert_file: server.pem, key_file: server.key"
 HASH = bcrypt.hashpw(b"dave123", bcrypt.gensalt(4)).decode()
@@ -32,6 +32,8 @@ def tls(fields: str) -> str:
 GOOD = {
     "empty": "",
     "a comment alone": "# nothing yet\n",
+    "a document of nothing": "---\n# nothing yet\n",
+    "null": "null\n",
     "a certificate and its key": tls(PAIR),
     "no client certificates": tls(f"{PAIR}, client_auth_type: NoClientCert"),
     "client certificates, verified": tls(
@@ -66,7 +68,7 @@ GOOD = {
 }
 
 BAD = {
-    "not a mapping": Bad("junk", "expected keys"),
+    "not a mapping": Bad("junk", "expected keys such as `basic_auth_users:`"),
     "unknown section": Bad("tls_config: {}\n", "did you mean 'tls_server_config'?"),
     "unknown key": Bad(tls(f"{PAIR}, cert_fiel: x"), "did you mean 'cert_file'?"),
     "no certificate file": Bad(
@@ -83,6 +85,12 @@ BAD = {
     ),
     "certificate that is none": Bad(
         tls("cert_file: web.yml, key_file: server.key"), "certificate and key cannot be used"
+    ),
+    "certificate and key the wrong way round": Bad(
+        tls("cert_file: server.key, key_file: server.pem"), "certificate and key cannot be used"
+    ),
+    "a key with a passphrase": Bad(
+        tls("cert_file: server.pem, key_file: locked.key"), "the key is encrypted"
     ),
     "CA without a policy": Bad(tls(f"{PAIR}, client_ca_file: ca.pem"), "without a client_auth_type"),
     "CA inline without a policy": Bad(tls(f"{PAIR}, client_ca: x"), "without a client_auth_type"),
@@ -146,7 +154,7 @@ BAD = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("lock")
-    signed_by(authority(made), made, "server")
+    locked_with(signed_by(authority(made), made, "server").key, made / "locked.key", "a passphrase")
     return made
 
 
@@ -182,6 +190,14 @@ def test_a_certificate_and_a_key_may_stand_in_the_file_itself(folder: Path) -> N
     file = checked(written(folder, text))
     assert file is not None
     assert "PRIVATE KEY" not in repr(file.read())
+
+
+def test_where_no_file_can_be_made_a_certificate_in_the_file_itself_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "nowhere"))
+    with pytest.raises(ConfigError, match=r"certificate and key cannot be used: .*No such file"):
+        checked(written(folder, tls("cert: x, key: y")))
 
 
 def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
