@@ -26,6 +26,9 @@ CHANGED = 6.0
 """The logarithm of the odds, summed over ends, by which it has."""
 SURPRISE = 2.0
 """What one end adds to it at most: it takes three strange ones to change what is believed."""
+NEWS = 0.02
+"""The part of what was learnt from which on something new changes what is believed: with every end nearly
+nothing would, at the price of all."""
 PRIOR_WEIGHT = 5.0
 """Generations that the prior counts for."""
 PRIOR_WEIGHT_OF_SHARES = 1.0
@@ -55,6 +58,7 @@ class Hazard:
         self._learnt = [0.0] * len(self._prior)
         self._recent = self._learnt
         self._surprise = 0.0
+        self._news = 0.0
         self._stale = True
         self._rates: Sequence[float] = ()
         self._sqrt_integral: Sequence[float] = ()
@@ -73,9 +77,11 @@ class Hazard:
         self._surprise = max(0.0, self._surprise + max(-SURPRISE, min(odds, SURPRISE)))
         self._learnt = _with_one(self._learnt, index, MEMORY)
         self._recent = _with_one(self._recent, index, RECENT)
+        self._news += 1.0
         if self._surprise >= CHANGED:
-            self._learnt, self._surprise = self._recent, 0.0
-        self._stale = True
+            self._learnt, self._surprise, self._stale = self._recent, 0.0, True
+        elif self._news >= NEWS * sum(self._learnt):
+            self._stale = True
 
     def mean_inverse_sqrt(self) -> float:
         """Return E[h(T)^-1/2], the expectation over durations T."""
@@ -144,7 +150,7 @@ class Hazard:
         self._mean_inverse_sqrt = sum(
             weight / total / math.sqrt(rate) for weight, rate in zip(weights, rates, strict=True)
         )
-        self._stale = False
+        self._stale, self._news = False, 0.0
 
 
 def _with_one(weights: Sequence[float], index: int, memory: float) -> list[float]:
