@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Tuple,
     and_,
+    bindparam,
     case,
     func,
     literal_column,
@@ -88,6 +89,11 @@ class DueSpans:
         return self.due_us < 0
 
 
+ONE = and_(generations.c.account == bindparam("of_account"), generations.c.id == bindparam("of_id"))
+"""The condition that a row is of the generation that a statement is executed for. Such statements are made
+once: to make one costs as much as to execute it."""
+_FIND = select(generations).where(ONE)
+
 _FAMILIES = frozenset(family.value for family in Family)
 
 
@@ -104,7 +110,7 @@ class Reading:
 
     def find(self, account: AccountName, id: GenerationId) -> Generation | None:
         """Return a generation; None for an unknown id."""
-        row = self._connection.execute(select(generations).where(one_of(account, [id]))).one_or_none()
+        row = self._connection.execute(_FIND, {"of_account": account, "of_id": id}).one_or_none()
         return None if row is None else rows.from_row(row)
 
     def accounts_of(self, id: GenerationId) -> list[AccountName]:
@@ -327,6 +333,4 @@ def in_phase(phase: Phase, column: ColumnElement[str] = PHASE) -> ColumnElement[
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:
     """Return the condition that a row is of one of these generations."""
-    # A list is written into the statement anew for each execution.
-    id = generations.c.id
-    return and_(generations.c.account == account, id == ids[0] if len(ids) == 1 else id.in_(ids))
+    return and_(generations.c.account == account, generations.c.id.in_(ids))

@@ -1,7 +1,7 @@
 """Every SQL statement that changes state, as verbs of the domain."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, false, insert, or_, select, update
@@ -26,7 +26,7 @@ from exporter.store import history, rows, upsert
 from exporter.store.calls import Calls
 from exporter.store.inbox import Inbox
 from exporter.store.outbox import Outbox, is_waiting
-from exporter.store.reading import LoggedObservation, Reading, in_phase, one_of
+from exporter.store.reading import ONE, LoggedObservation, Reading, in_phase, one_of
 from exporter.store.schema import generations, meta, metadata, observations, outbox
 from exporter.store.scope import EVERYTHING, Scope
 from exporter.store.totals import add
@@ -37,6 +37,10 @@ _LATELY_US = 600 * MICROS
 """How far before a read of the wallet the ends are looked through that may not be in it."""
 CHUNK = 1_000
 """Ids in one statement; SQLite takes at most 32,766 values."""
+
+_ENTER = insert(generations)
+_LOG = insert(observations)
+_SAVE = update(generations).where(ONE, generations.c.end_recorded_us.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Transaction(Reading):
             known = {GenerationId(row.id): candidates.pop(GenerationId(row.id)) for row in found}
             if candidates:
                 self._connection.execute(
-                    insert(generations),
+                    _ENTER,
                     [
                         rows.to_new_row(candidate) | {"listed": listed, "registered": not listed}
                         for candidate in candidates.values()
@@ -232,7 +236,8 @@ class Transaction(Reading):
 
     def log(self, account: AccountName, id: GenerationId, line: LoggedObservation) -> None:
         """Add a line to the history of a generation."""
-        self._observed.append({"account": account, "id": id, **asdict(line)})
+        said = {"at_us": line.at_us, "source": line.source, "said": line.said, "counted": line.counted}
+        self._observed.append({"account": account, "id": id, **said})
 
     def read_wallet(self, account: AccountName, read: WalletRead) -> None:
         """Enter a read of the account's wallet, which was made long enough ago that what was registered
@@ -307,7 +312,7 @@ class Transaction(Reading):
         if not self._flushed:
             add(self._connection, self.additions)
             if self._observed:
-                self._connection.execute(insert(observations), self._observed)
+                self._connection.execute(_LOG, self._observed)
         self._flushed = True
 
     def _enter_spend(self, ended: Generation) -> None:
@@ -329,15 +334,12 @@ class Transaction(Reading):
         generation = after.generation
         values = rows.to_row(generation)
         if stored:
-            saved = self._connection.execute(
-                update(generations)
-                .where(one_of(generation.account, [generation.id]), generations.c.end_recorded_us.is_(None))
-                .values(values)
-            )
+            key = {"of_account": generation.account, "of_id": generation.id}
+            saved = self._connection.execute(_SAVE, values | key)
             if saved.rowcount != 1:
                 raise RuntimeError(f"generation {generation.id} ended twice in one transaction")
         else:
-            self._connection.execute(insert(generations), values | {"listed": False, "registered": True})
+            self._connection.execute(_ENTER, values | {"listed": False, "registered": True})
         if generation.model is not None:
             self._ledger.admit_model(generation.account, generation.model, self.additions)
         for fact in after.facts:
