@@ -122,7 +122,7 @@ def _figures() -> Sequence[Part]:
             steps=LASTS_STEPS,
             base=RED,
             decimals=1,
-            none="not at this rate",
+            none="no spending to go by",
             links=[("Cost", to(COST))],
         ),
     ]

@@ -37,6 +37,7 @@ TAG = "vivix"
 EMPTY = "Empty when nothing is wrong."
 """Ends the description of a panel that shows nothing while there is nothing wrong; the checks read it."""
 
+_Mapping = model.ValueMap | model.RangeMap | model.RegexMap | model.SpecialValueMap
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
 STATUSES: Mapping[str, str] = {"completed": GREEN, "failed": RED, "pending": YELLOW, "processing": BLUE}
 """A status has the same colour everywhere."""
@@ -120,15 +121,31 @@ def figure(
         panel.decimals(decimals)
     if none is not None:
         panel.no_value(none)
-    if mappings is not None:
-        results = {
-            value: model.ValueMappingResult(text=text, color=colour)
-            for value, (text, colour) in mappings.items()
-        }
-        panel.mappings([model.ValueMap(options=results)])
+    shown: list[_Mapping] = [*_mapped(mappings or {}), *_without_a_value(none)]
+    if shown:
+        panel.mappings(shown)
     if links:
         panel.data_links([_data_link(*link) for link in links])
     return panel
+
+
+def _mapped(mappings: Mapping[str, tuple[str, str]]) -> Sequence[model.ValueMap]:
+    results = {
+        value: model.ValueMappingResult(text=text, color=colour) for value, (text, colour) in mappings.items()
+    }
+    return [model.ValueMap(options=results)] if results else []
+
+
+def _without_a_value(text: str | None) -> Sequence[model.SpecialValueMap]:
+    """Grey: the colour of the first step would make it good or bad news."""
+    if text is None:
+        return []
+    result = model.ValueMappingResult(text=text, color=GREY)
+    return [
+        model.SpecialValueMap(
+            options=model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch.NULL, result=result)
+        )
+    ]
 
 
 def lines(

@@ -42,8 +42,9 @@ function checkField(where, { unit, color, thresholds, links, mappings }) {
   if (color?.mode) check(where, 'colour mode', color.mode);
   if (color?.fixedColor) check(where, 'colour', color.fixedColor);
   for (const step of thresholds?.steps ?? []) check(where, 'colour', step.color);
-  for (const mapping of mappings ?? [])
-    for (const result of Object.values(mapping.options)) check(where, 'colour', result.color);
+  for (const { type, options } of mappings ?? [])
+    for (const result of type === 'value' ? Object.values(options) : [options.result])
+      check(where, 'colour', result.color);
   for (const link of links ?? [])
     for (const [, name] of link.url.matchAll(/\$\{([\w.]+)\}/g)) check(where, 'variable', name);
 }
