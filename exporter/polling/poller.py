@@ -256,7 +256,8 @@ class Poller:
         generation = self.follower.find(id)
         if generation is None:
             return
-        self.follower.not_answered(id, error)
+        if not error.kind.answers:
+            self.follower.not_answered(id, error)
         witness = Witness(Endpoint.GENERATION, id)
         match self._failed(witness, error, started, certain=generation.status is not None):
             case Owner.KEY | Owner.BUDGET | Owner.API:
