@@ -173,7 +173,9 @@ async def test_what_is_known_is_listed_newest_first_page_by_page(tmp_path: Path)
             cursor = body["next_cursor"]
             if cursor is None:
                 break
+        nothing_asked = (await at.get("", account="", status="", model="", limit="", cursor="")).json()
     assert seen == ids[::-1]
+    assert len(nothing_asked["generations"]) == 6
 
 
 async def test_a_list_can_be_about_a_status_or_a_model(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class Api:
     async def _list(self, request: Request) -> Response:
         try:
             of, limit = _filter(request), _limit(request)
-            after = request.query_params.get("cursor")
+            after = _asked(request, "cursor")
             place = None if after is None else parse_cursor(after)
             found = await self._store.read(lambda reading: reading.page(of, place, limit + 1))
         except BadRequestError as error:
@@ -148,7 +148,7 @@ class Api:
         )
 
     async def _show(self, request: Request) -> Response:
-        wanted = request.query_params.get("account")
+        wanted = _asked(request, "account")
         try:
             id = check_generation_id(request.path_params["id"])
         except ValueError as error:
@@ -189,9 +189,13 @@ def _bears(request: Request, token: str) -> bool:
     return hmac.compare_digest(sent.strip().encode(), token.encode()) and scheme.lower() == "bearer"
 
 
+def _asked(request: Request, name: str) -> str | None:
+    """Return what an address asks for; an empty value is none, as in the forms of pages."""
+    return request.query_params.get(name) or None
+
+
 def _filter(request: Request) -> Filter:
-    account, model = request.query_params.get("account"), request.query_params.get("model")
-    status = request.query_params.get("status")
+    account, model, status = (_asked(request, name) for name in ("account", "model", "status"))
     for name, text in (("account", account), ("model", model)):
         if text is not None and "\0" in text:  # PostgreSQL refuses to compare it with anything
             raise BadRequestError(f"{name}: none holds a NUL character")
@@ -205,7 +209,7 @@ def _filter(request: Request) -> Filter:
 
 
 def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(USUAL_PAGE))
+    text = _asked(request, "limit") or str(USUAL_PAGE)
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= MAX_PAGE):
         raise BadRequestError(f"limit: expected a whole number from 1 to {MAX_PAGE}")
     return int(text)
