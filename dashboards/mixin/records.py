@@ -59,6 +59,10 @@ FIRSTS = (*WINDOWS, "vivix_credits_used_total", *SPENDS)
 """What is looked at over windows that an account may be younger than."""
 PACES = {"6h": "5m", "1d": "15m"}
 """Windows over which a wallet's pace is taken, and how often it is looked at in them."""
+_MINUTES = {"m": 1, "h": 60, "d": 1_440}
+_AWAY, _GAP = (int(text[:-1]) * _MINUTES[text[-1]] for text in (limits.AWAY, limits.GAP))
+_BEFORE_GAP = f"{_AWAY - _GAP}m"
+"""An account is known for no longer than what it began with."""
 BURNING = ("5m", "30m", "1h", "6h", "3d")
 """Windows of failures that count against the error budget."""
 
@@ -163,7 +167,7 @@ def _begun(metric: str, window: str, matchers: str) -> str:
 def _first(metric: str) -> str:
     """What a series began with: 0 where its account was there before it, otherwise the first value that was
     found. It is handed on from one evaluation to the next, so that no range has to be read for it."""
-    known = f"last_over_time({recorded('vivix_account_up')}[{limits.AWAY}] offset {limits.GAP})"
+    known = f"last_over_time({recorded('vivix_account_up')}[{_BEFORE_GAP}] offset {limits.GAP})"
     return (
         f"(last_over_time({first(metric)}[{limits.AWAY}])\n"
         f"  or 0 * {recorded(metric)} and on (job, account) {known}\n"
