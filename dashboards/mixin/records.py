@@ -161,7 +161,8 @@ def _begun(metric: str, window: str, matchers: str) -> str:
     window of a panel the least of its points."""
     if window.startswith("$"):
         return f"min_over_time({recorded(metric)}{_braces(matchers)}[{window}:$__interval])"
-    return f"{first(metric)}{_braces(matchers)}"
+    # As old as the value that it is taken from may be.
+    return f"last_over_time({first(metric)}{_braces(matchers)}[{limits.GAP}])"
 
 
 def _first(metric: str) -> str:
