@@ -101,10 +101,10 @@ class Intake:
         followed = self._accounts.get(account)
         return None if followed is None else followed.poller.follower.find(id)
 
-    def unanswered(self, account: AccountName, id: GenerationId) -> LoggedObservation | None:
-        """Return the polls without a usable answer that the history does not name yet, as memory has them."""
+    def unanswered(self, account: AccountName, id: GenerationId) -> list[LoggedObservation]:
+        """Return the lines about polls without a usable answer that memory has and the history lacks yet."""
         followed = self._accounts.get(account)
-        return None if followed is None else followed.poller.follower.unanswered(id)
+        return [] if followed is None else followed.poller.follower.unanswered(id)
 
     def webhook_secrets(self, account: AccountName) -> RotatingSecrets | None:
         """Return the secrets of an account's webhooks; None where it has none."""

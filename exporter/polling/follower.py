@@ -91,10 +91,10 @@ class Follower:
         followed = self._followed.get(id)
         return followed.generation if followed else None
 
-    def unanswered(self, id: GenerationId) -> LoggedObservation | None:
-        """Return the polls without a usable answer that the history does not name yet."""
+    def unanswered(self, id: GenerationId) -> list[LoggedObservation]:
+        """Return the lines, one at most, about polls without a usable answer that the history lacks yet."""
         followed = self._followed.get(id)
-        return followed.unanswered.line() if followed and followed.unanswered else None
+        return [followed.unanswered.line()] if followed and followed.unanswered else []
 
     def not_answered(self, id: GenerationId, error: ApiError) -> None:
         """Note a poll without a usable answer, for the history."""
@@ -162,11 +162,11 @@ class Follower:
         `Transaction.deliver`. Raises StoreError, after which nothing has changed."""
         account, oldest_us = self.account, observation.at_us - retention_us
         now, followed = self._clock.monotonic(), self._followed.get(id)
-        known = followed.generation if followed else None
+        known, unanswered = followed.generation if followed else None, self.unanswered(id)
 
         def deliver(tx: Transaction) -> Transition | None:
             also(tx)
-            _name_unanswered(tx, followed)
+            tx.log(account, id, unanswered)
             return tx.deliver(account, id, observation, known, oldest_us)
 
         after = await self._store.write(deliver, account)
@@ -182,12 +182,12 @@ class Follower:
         before = followed.generation
         after = transition.observe(before, observation)
         if transition.is_material(before, after.generation):
-            account = self.account
+            account, unanswered = self.account, self.unanswered(id)
             followed.mark_asked(observation)
 
             def observe(tx: Transaction) -> Transition:
                 after = tx.observe(account, id, observation, before)
-                _name_unanswered(tx, followed)
+                tx.log(account, id, unanswered)
                 return after
 
             try:
@@ -218,10 +218,10 @@ class Follower:
     async def drop(self, id: GenerationId, reason: DropReason, said: str) -> None:
         """Stop following, and count that. Raises StoreError, after which nothing has changed."""
         followed, at_us = self._followed[id], self._clock.now_us()
-        generation = followed.generation
+        generation, unanswered = followed.generation, self.unanswered(id)
 
         def drop(tx: Transaction) -> Transition:
-            _name_unanswered(tx, followed)
+            tx.log(self.account, id, unanswered)
             return tx.drop(generation, reason, at_us, said)
 
         after = await self._store.write(drop, self.account)
@@ -343,9 +343,3 @@ class Follower:
             trace_id=trace_id(generation.id, generation.traceparent),
             status=status,
         )
-
-
-def _name_unanswered(tx: Transaction, followed: Followed | None) -> None:
-    if followed is not None and followed.unanswered is not None:
-        generation = followed.generation
-        tx.log(generation.account, generation.id, followed.unanswered.line())

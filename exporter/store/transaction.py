@@ -234,10 +234,11 @@ class Transaction(Reading):
             self._save(after, at_us, "poll", said)
         return after
 
-    def log(self, account: AccountName, id: GenerationId, line: LoggedObservation) -> None:
-        """Add a line to the history of a generation."""
-        said = {"at_us": line.at_us, "source": line.source, "said": line.said, "counted": line.counted}
-        self._observed.append({"account": account, "id": id, **said})
+    def log(self, account: AccountName, id: GenerationId, lines: Sequence[LoggedObservation]) -> None:
+        """Add lines to the history of a generation."""
+        for line in lines:
+            said = {"at_us": line.at_us, "source": line.source, "said": line.said, "counted": line.counted}
+            self._observed.append({"account": account, "id": id, **said})
 
     def read_wallet(self, account: AccountName, read: WalletRead) -> None:
         """Enter a read of the account's wallet, which was made long enough ago that what was registered
@@ -347,7 +348,7 @@ class Transaction(Reading):
             if isinstance(fact, Ended):
                 self._enter_spend(generation)
         counted = "; ".join(map(history.counted, after.facts))
-        self.log(generation.account, generation.id, LoggedObservation(at_us, source, said, counted))
+        self.log(generation.account, generation.id, [LoggedObservation(at_us, source, said, counted)])
         if self._traced and not generation.followed and generation.created_us is not None:
             self.outbox.enter(generation, output_urls)
 

@@ -57,8 +57,8 @@ class Intake(Protocol):
         """Return what memory holds of a generation that is followed."""
         ...
 
-    def unanswered(self, account: AccountName, id: GenerationId) -> LoggedObservation | None:
-        """Return the polls without a usable answer that the history does not name yet, as memory has them."""
+    def unanswered(self, account: AccountName, id: GenerationId) -> list[LoggedObservation]:
+        """Return the lines about polls without a usable answer that memory has and the history lacks yet."""
         ...
 
 
@@ -172,10 +172,9 @@ class Api:
         if found is None:
             return _wrong(HTTPStatus.NOT_FOUND, "no generation of this id is registered")
         generation, history = found
-        if (unanswered := self._intake.unanswered(generation.account, id)) is not None:
-            history = [*history, unanswered]
         body: Json = shown(self._latest(generation))
-        body["observations"] = [shown_observation(line) for line in history]
+        lines = history + self._intake.unanswered(generation.account, id)
+        body["observations"] = [shown_observation(line) for line in lines]
         return JSONResponse(body)
 
     def _latest(self, stored: Generation) -> Generation:

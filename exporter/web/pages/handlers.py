@@ -164,7 +164,7 @@ class Pages:
         return await self._draw("overview.html", values)
 
     async def _generation(self, request: Request) -> Response:
-        text, account = request.path_params["id"], request.query_params.get("account")
+        text, account = request.path_params["id"], request.query_params.get("account") or None
         try:
             id = check_generation_id(text)
         except ValueError as error:
@@ -181,12 +181,10 @@ class Pages:
         if not chosen:
             return await self._nowhere(id, None)
         stored, history = chosen[0]
-        if (unanswered := self._intake.unanswered(stored.account, id)) is not None:
-            history = [*history, unanswered]
         generation, now_us = self._latest(stored), self._clock.now_us()
         values = {
             "generation": generation,
-            "history": history,
+            "history": history + self._intake.unanswered(stored.account, id),
             "sentence": sentence(generation, now_us),
             "life": life(generation, now_us),
             "lasted_us": lasted_us(generation),
