@@ -22,7 +22,7 @@ run: $(VENV)/.package
 
 ## test: lint, then every test, with the servers they need installed from Debian's packages
 test:
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line servers lint $(GRAFANA_TOOLS) $(KUBERNETES_TOOLS)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line servers lint $(GRAFANA_TOOLS) $(HELM)
 	$(BIN)/pytest -n 4 --dist worksteal
 
 # Waits for the environment, since making that may install a package of Debian too.

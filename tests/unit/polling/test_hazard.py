@@ -8,12 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.polling.hazard import Hazard
-
-DURATIONS = st.lists(
-    st.one_of(st.sampled_from([0.0, 0.25, 1e-300, 1e300, math.inf]), st.floats(0, 1e5), st.floats(0, 1e300)),
-    max_size=40,
-)
-CATEGORIES = st.sampled_from([None, "image", "video", "audio"])
+from support.learnt import CATEGORIES, DURATIONS
 
 
 def hazard(category: str | None, durations: list[float]) -> Hazard:
