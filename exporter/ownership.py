@@ -97,8 +97,8 @@ class Following(Protocol):
         """The accounts that are followed, or about to be."""
         ...
 
-    def standings(self) -> Mapping[AccountName, str]:
-        """How the accounts that are followed stand at present, for other replicas to show."""
+    def tell(self) -> str:
+        """Return how the accounts that are followed stand at present, for other replicas to show."""
         ...
 
     def resume(self) -> None:
@@ -148,7 +148,7 @@ class Ownership:
         self._seeing_since = float("-inf")
         self._alive = 0
         self._unrenewed = 0
-        self._told: dict[AccountName, str] = {}
+        self._told: str | None = None
         self._tell_at = float("-inf")
         self._some_left = False
         self._free_for: Counter[AccountName] = Counter()
@@ -191,12 +191,14 @@ class Ownership:
     async def _round(self, *, first: bool = False) -> None:
         sent_at, seen_at = elapsed(), self._seen_at
         configured = self._configured()
-        news = self._news() if sent_at >= self._tell_at else {}
+        if sent_at - seen_at > LIFE:
+            self._told = None  # it may have been buried
+        told = self._following.tell() if sent_at >= self._tell_at else self._told
+        news = told if told != self._told else None
         standing = await self._in_thread(lambda: self._leases.renew(configured, news))
         self._seen_at = elapsed()
-        if news:
-            self._told |= news
-            self._tell_at = self._seen_at + TELL_EVERY
+        if news is not None:
+            self._told, self._tell_at = news, self._seen_at + TELL_EVERY
         self._holdings.renewed(sent_at)
         took_us = round((self._seen_at - sent_at) * MICROS)
         self._agreed.agree(standing.now_us - (self._clock.now_us() - took_us // 2))
@@ -217,12 +219,6 @@ class Ownership:
             await self._divide(standing, configured)
         for account in standing.inbox & self._following.owned():
             self._following.collect(account)
-
-    def _news(self) -> dict[AccountName, str]:
-        """What the others do not know yet of the accounts that are followed."""
-        current = self._following.standings()
-        self._told = {account: told for account, told in self._told.items() if account in current}
-        return {account: told for account, told in current.items() if self._told.get(account) != told}
 
     async def _divide(self, standing: Standing, configured: Sequence[AccountName]) -> None:
         unwanted = {account for account, alive in self._unwanted.items() if alive == standing.alive}

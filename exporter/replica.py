@@ -12,7 +12,7 @@ from exporter.domain.values import AccountName
 from exporter.errors import StoreError
 from exporter.intake import Intake
 from exporter.store import Store
-from exporter.web.pages.accounts import present
+from exporter.web.pages.accounts import present, to_json
 
 _log = structlog.get_logger("exporter.ownership")
 
@@ -51,10 +51,9 @@ class Replica:
         task = self._coming[account] = self._loops.create_task(self._take_up(account))
         task.add_done_callback(lambda _: self._coming.pop(account))
 
-    def standings(self) -> dict[AccountName, str]:
-        """How the accounts that are followed stand at present, for other replicas to show."""
-        found = present(self._accounts.followed, self._clock.monotonic())
-        return {account: one.to_json() for account, one in found.items()}
+    def tell(self) -> str:
+        """Return how the accounts that are followed stand at present, for other replicas to show."""
+        return to_json(present(self._accounts.followed, self._clock.monotonic()))
 
     def resume(self) -> None:
         """Call again at once for the accounts that are followed."""

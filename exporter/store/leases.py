@@ -9,7 +9,6 @@ holder and epoch until the commit, so that a take-over comes wholly before or wh
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from sqlalchemy import (
     BigInteger,
@@ -30,7 +29,7 @@ from exporter.clock import MICROS
 from exporter.domain.values import AccountName
 from exporter.errors import StateUnusableError
 from exporter.store.database import BUCKETS, Database, changed_settings, keep_settings
-from exporter.store.schema import inbox, leases, replicas, standings
+from exporter.store.schema import inbox, leases, replicas
 from exporter.store.upsert import insert
 
 LIFE = 6.0
@@ -129,15 +128,11 @@ class Leases:
             self._live_on(connection)
             return keep_settings(connection, wanted)
 
-    def renew(
-        self, accounts: Iterable[AccountName], told: Mapping[AccountName, str] = MappingProxyType({})
-    ) -> Standing:
+    def renew(self, accounts: Iterable[AccountName], told: str | None = None) -> Standing:
         """Live on, let there be a lease for each account, and see how things stand. `told` is what the others
-        are to know of accounts that this replica owns."""
+        are to know of the accounts that this replica owns; without it, what they know stays."""
         with self._database.begin() as connection:
-            now_us = self._live_on(connection)
-            if told:
-                self._tell(connection, told)
+            now_us = self._live_on(connection, told)
             alive = connection.scalars(select(replicas.c.id).where(_lives(now_us)))
             found = self._all(connection)
             missing = [account for account in accounts if account not in found]
@@ -190,7 +185,6 @@ class Leases:
         """Hold nothing and live no longer."""
         with self._database.begin() as connection:
             connection.execute(update(leases).where(leases.c.holder == self.me).values(holder=NOBODY))
-            connection.execute(delete(standings).where(standings.c.holder == self.me))
             long_ago = self._clock() - round(_BURIED_AFTER * MICROS)
             connection.execute(
                 delete(replicas).where((replicas.c.id == self.me) | (replicas.c.expires_us < long_ago))
@@ -208,23 +202,14 @@ class Leases:
         ).all()
         return {row.account for row in rows if row.writes == held[row.account].writes + 1}
 
-    def _tell(self, connection: Connection, told: Mapping[AccountName, str]) -> None:
-        row = insert(connection, standings)
-        connection.execute(
-            row.on_conflict_do_update(
-                index_elements=["account"], set_={"holder": row.excluded.holder, "body": row.excluded.body}
-            ),
-            # In one order, so that no two replicas wait for each other.
-            [{"account": one, "holder": self.me, "body": told[one]} for one in sorted(told)],
-        )
-
-    def _live_on(self, connection: Connection) -> int:
-        """Renew this replica's life. Returns the database's time."""
+    def _live_on(self, connection: Connection, told: str | None = None) -> int:
+        """Renew this replica's life, and what it tells the others. Returns the database's time."""
         life_us = round(LIFE * MICROS)
-        row = insert(connection, replicas).values(id=self.me, expires_us=self._clock() + life_us)
+        row = insert(connection, replicas).values(id=self.me, expires_us=self._clock() + life_us, told=told)
+        told_last = func.coalesce(row.excluded.told, replicas.c.told)
         expires_us = connection.scalar(
             row.on_conflict_do_update(
-                index_elements=["id"], set_={"expires_us": row.excluded.expires_us}
+                index_elements=["id"], set_={"expires_us": row.excluded.expires_us, "told": told_last}
             ).returning(replicas.c.expires_us)
         )
         assert expires_us is not None, "an upsert returns its row"

@@ -156,7 +156,14 @@ def _to_5(connection: Connection, _now_us: int) -> None:
     )
 
 
-STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5})
+def _to_6(connection: Connection, _now_us: int) -> None:
+    """How accounts stand, in the row of the replica that tells it. Replicas of version 5, which no release
+    had, do not go on: they wrote the table."""
+    connection.execute(text("ALTER TABLE replicas ADD COLUMN told TEXT"))
+    connection.execute(text("DROP TABLE standings"))
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6})
 """By the version that each leads to, without gaps."""
 
 OLDEST = min(STEPS) - 1

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, literal_column, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from exporter.domain.values import UNKNOWN, AccountName, Generation, Status
 from exporter.store import rows
-from exporter.store.schema import FAILED, generations, leases, standings
+from exporter.store.schema import FAILED, generations, leases, replicas, unindexed
 
 _FOLLOWED = and_(
     generations.c.closed_us.is_(None),
@@ -32,15 +32,6 @@ class Failures:
     model: str
     step: int
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The holder of an account's lease, and how the account stands by what that has told the others."""
-
-    account: AccountName
-    holder: str
-    told: str | None
 
 
 class Overview:
@@ -77,8 +68,7 @@ class Overview:
 
     def ends(self, since_us: int) -> list[Ends]:
         """Return what ended since then, by account and status."""
-        # Not as the column: SQLite would take an index by account, which is in order, and read all of it.
-        account = generations.c.account.concat(literal_column("''")).label("account")
+        account = unindexed(generations.c.account).label("account")
         found = self._connection.execute(
             select(
                 account,
@@ -112,10 +102,12 @@ class Overview:
         """Return whether no generation is known."""
         return self._connection.execute(select(generations.c.id).limit(1)).one_or_none() is None
 
-    def owners(self) -> list[Owner]:
+    def owners(self) -> dict[AccountName, str]:
         """Return the replicas that have the accounts' leases; of a state that is not shared, none."""
-        told = and_(standings.c.account == leases.c.account, standings.c.holder == leases.c.holder)
-        found = self._connection.execute(
-            select(leases.c.account, leases.c.holder, standings.c.body).outerjoin(standings, told)
-        )
-        return [Owner(AccountName(row.account), row.holder, row.body) for row in found]
+        found = self._connection.execute(select(leases.c.account, leases.c.holder))
+        return {AccountName(row.account): row.holder for row in found}
+
+    def told(self) -> dict[str, str]:
+        """Return what replicas have told the others of the accounts that they own."""
+        found = self._connection.execute(select(replicas.c.id, replicas.c.told))
+        return {row.id: row.told for row in found if row.told is not None}

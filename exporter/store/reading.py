@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    literal_column,
     or_,
     select,
     tuple_,
@@ -38,6 +37,7 @@ from exporter.store.schema import (
     observations,
     outbox,
     totals,
+    unindexed,
 )
 from exporter.store.scope import EVERYTHING, Scope
 
@@ -154,8 +154,8 @@ class Reading:
         phases = [of.phase]
         if of.reason is not None:
             wanted.append(REASON.bool_op("=")(of.reason))
-            # Its index has the fewest rows; as they are, SQLite would take one that has more of the filter.
-            columns = [column.concat(_NOTHING) for column in columns]
+            # Its index has the fewest rows, and others have more of the filter.
+            columns = [unindexed(column) for column in columns]
         elif of.phase is None and (of.account is not None or of.model is not None):
             # Their indexes have the phase in them, and serve all of them one by one: phases are few.
             phases = list(Phase)
@@ -321,7 +321,6 @@ def _newest(of: FromClause, wanted: Sequence[ColumnElement[bool]], limit: int) -
     return select(of).where(*wanted).order_by(*newest_first).limit(limit)
 
 
-_NOTHING: ColumnElement[str] = literal_column("''")
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
 

@@ -72,6 +72,14 @@ REASON: ColumnElement[str] = literal_column(
     "(CASE WHEN end_recorded_us IS NULL THEN drop_reason ELSE end_reason END)", Text
 )
 """Why a row's generation failed or was dropped; NULL where neither holds."""
+
+
+def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the same values as no column, so that SQLite takes none of its indexes, which it would prefer to
+    one that has far fewer rows."""
+    return column.concat(literal_column("''"))
+
+
 FAILED = text("status = 'failed'")
 """The rows that are in the index of failures, likewise."""
 # What was seen to end since some time, by account and status, is counted without the rows themselves.
@@ -165,6 +173,9 @@ replicas = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("expires_us", BigInteger, nullable=False),
+    # How the accounts that it owns stand with the API at present, as JSON: for the others to show. In its own
+    # row, which nobody else writes, so that no replica waits for one that stopped within a transaction.
+    Column("told", Text),
     info={TRANSIENT: True},
 )
 
@@ -177,16 +188,6 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("writes", BigInteger, nullable=False),
-    info={TRANSIENT: True},
-)
-
-# How an account stands with the API at present, as JSON, as its owner has found out: for others to show.
-standings = Table(
-    "standings",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("holder", Text, nullable=False),
-    Column("body", Text, nullable=False),
     info={TRANSIENT: True},
 )
 

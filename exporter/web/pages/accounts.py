@@ -1,13 +1,12 @@
 """How an account stands at present, as the process that follows it knows, and tells replicas that do not."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Protocol
 
 from exporter.domain.values import AccountName
 from exporter.polling.poller import Poller
-from exporter.store.overview import Owner
 
 
 class Followed(Protocol):
@@ -31,16 +30,8 @@ class Present:
     stretch: float
     webhooks: bool | None
 
-    def to_json(self) -> str:
-        """Return it for replicas that do not follow the account."""
-        return json.dumps(asdict(self))
 
-    @classmethod
-    def from_json(cls, text: str) -> "Present | None":
-        """Return what another replica told; None where its version tells other things."""
-        told = json.loads(text)
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: told[name] for name in names}) if told.keys() >= set(names) else None
+_NAMES = {field.name for field in fields(Present)}
 
 
 def present(accounts: Mapping[AccountName, Followed], now: float) -> dict[AccountName, Present]:
@@ -48,10 +39,21 @@ def present(accounts: Mapping[AccountName, Followed], now: float) -> dict[Accoun
     return {name: _present(account.poller, now) for name, account in accounts.items()}
 
 
-def told(owners: Iterable[Owner]) -> dict[AccountName, Present]:
-    """Return how accounts stand by what their owners have told."""
-    found = {one.account: Present.from_json(one.told) for one in owners if one.told is not None}
-    return {account: one for account, one in found.items() if one is not None}
+def to_json(accounts: Mapping[AccountName, Present]) -> str:
+    """Return how accounts stand, for replicas that do not follow them."""
+    return json.dumps({name: asdict(one) for name, one in accounts.items()})
+
+
+def from_json(owners: Mapping[AccountName, str], told: Mapping[str, str]) -> dict[AccountName, Present]:
+    """Return how accounts stand by what their owners have told; without those of which another version tells
+    other things."""
+    said = {replica: json.loads(text) for replica, text in told.items()}
+    found = {account: said.get(replica, {}).get(account, {}) for account, replica in owners.items()}
+    return {
+        account: Present(**{name: one[name] for name in _NAMES})
+        for account, one in found.items()
+        if one.keys() >= _NAMES
+    }
 
 
 def _present(poller: Poller, now: float) -> Present:

@@ -14,11 +14,10 @@ from exporter.domain.transition import with_polls_of
 from exporter.domain.values import AccountName, Generation, GenerationId, Phase, check_generation_id
 from exporter.errors import StoreError
 from exporter.store import Store
-from exporter.store.overview import Owner
 from exporter.store.reading import LoggedObservation, Reading
 from exporter.web.api.routes import Intake
 from exporter.web.api.shapes import BadRequestError, cursor_of
-from exporter.web.pages.accounts import Followed, present, told
+from exporter.web.pages.accounts import Followed, from_json, present
 from exporter.web.pages.asked import Asked, asked
 from exporter.web.pages.drawing import Drawing, page
 from exporter.web.pages.kept import Kept
@@ -140,7 +139,7 @@ class Pages:
             lambda: self._store.read(lambda read: summarise(read, accounts, self._bounds_us, now_us)),
         )
 
-        def at_present(reading: Reading) -> tuple[dict[str, object], list[Owner]]:
+        def at_present(reading: Reading) -> tuple[dict[str, object], dict[AccountName, str], dict[str, str]]:
             overview = reading.overview
             values: dict[str, object] = {
                 "in_flight": overview.in_flight(PAGE),
@@ -148,15 +147,15 @@ class Pages:
                 "failures": overview.latest_failures(_FAILURES),
                 "empty": overview.is_empty(),
             }
-            return values, overview.owners()
+            return values, overview.owners(), overview.told()
 
-        values, owners = await self._store.read(at_present)
+        values, owners, told = await self._store.read(at_present)
         here = present(self._followed, self._clock.monotonic())
         values |= {
             "summary": summary,
-            "owners": {one.account: one.holder for one in owners} if self._store.shared else None,
+            "owners": owners if self._store.shared else None,
             "here": here,
-            "present": told(owners) | here,
+            "present": from_json(owners, told) | here,
             "settings": self._settings(),
             "external_url": self._external_url or str(request.base_url).rstrip("/"),
             "lasted_us": lasted_us,

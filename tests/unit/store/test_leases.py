@@ -3,9 +3,11 @@ one can write, and none calls the API that cannot."""
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -18,7 +20,9 @@ from exporter.errors import StateUnusableError
 from exporter.store import Database, open_database
 from exporter.store.holdings import Holdings
 from exporter.store.leases import LIFE, NOBODY, Held, Lease, Leases, Standing
+from exporter.store.overview import Overview
 from exporter.store.schema import leases as lease_table
+from support.postgresql import Server
 
 ACCOUNTS = (AccountName("studio"), AccountName("lab"))
 REPLICAS = ("one", "two", "three")
@@ -225,3 +229,29 @@ def test_a_replica_that_leaves_is_replaced_at_once(database: Database) -> None:
     with database.read() as connection:
         [row] = connection.execute(select(lease_table).where(lease_table.c.account == STUDIO)).all()
     assert (row.holder, row.epoch) == ("two", 2)
+
+
+def test_a_replica_that_is_stuck_in_its_renewal_holds_up_that_of_no_other(postgresql: Server) -> None:
+    with (
+        postgresql.database() as url,
+        closing(open_database(url, owner=True)) as stuck,
+        closing(open_database(url, owner=True)) as other,
+    ):
+        Leases(other, "one").renew(ACCOUNTS, "first")
+        with stuck.begin() as connection:
+            within = SimpleNamespace(begin=lambda: nullcontext(connection))
+            Leases(cast(Database, within), "one").renew(ACCOUNTS, "not to be seen yet")
+            Leases(other, "two").renew(ACCOUNTS, "second")
+            with other.read() as reading:
+                assert Overview(reading).told() == {"one": "first", "two": "second"}
+
+
+def test_what_was_told_last_stays_until_the_replica_leaves(database: Database) -> None:
+    one = Leases(database, "one", lambda: literal(1_800_000_000 * MICROS))
+    for told in ("first", "second", None):
+        one.renew(ACCOUNTS, told)
+    with database.read() as connection:
+        assert Overview(connection).told() == {"one": "second"}
+    one.leave()
+    with database.read() as connection:
+        assert Overview(connection).told() == {}

@@ -91,7 +91,7 @@ def test_failures_are_counted_by_reason_model_and_interval(reading: Reading) -> 
 
 
 def test_nobody_owns_an_account_of_a_state_that_is_not_shared(reading: Reading) -> None:
-    assert reading.overview.owners() == []
+    assert reading.overview.owners() == {}
     assert not reading.overview.is_empty()
 
 
