@@ -4,40 +4,32 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
-    Select,
-    Tuple,
     and_,
     bindparam,
     case,
     func,
     or_,
     select,
-    tuple_,
-    union_all,
 )
 
 from exporter.domain.ledger import Family, Label, Series
 from exporter.domain.spend import Charge
-from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, Phase
+from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration
 from exporter.store import rows
 from exporter.store.letters import Kind, Letter
+from exporter.store.lists import Lists
 from exporter.store.overview import Overview
 from exporter.store.schema import (
-    PHASE,
-    REASON,
     admissions,
     generations,
     inbox,
     observations,
     outbox,
     totals,
-    unindexed,
 )
 from exporter.store.scope import EVERYTHING, Scope
 
@@ -50,28 +42,6 @@ class LoggedObservation:
     source: str
     said: str
     counted: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The position of a generation in the list of all, newest first."""
-
-    discovered_us: int
-    account: AccountName
-    id: GenerationId
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """The generations that a list is limited to; None is any."""
-
-    account: AccountName | None = None
-    phase: Phase | None = None
-    model: str | None = None
-    reason: str | None = None
-    """Of the failure or the drop."""
-    id_part: str | None = None
-    """Text that the id holds; letters of either case are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +72,11 @@ class Reading:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def lists(self) -> Lists:
+        """What lists ask."""
+        return Lists(self._connection)
 
     @property
     def overview(self) -> Overview:
@@ -146,37 +121,6 @@ class Reading:
             select(generations.c.id).where(generations.c.account == account, generations.c.listed.is_(True))
         )
         return {GenerationId(id) for id in found}
-
-    def page(self, of: Filter, after: Place | None, limit: int) -> list[Generation]:
-        """Return up to `limit` generations, newest discovered first, that come after `after`."""
-        columns: Sequence[ColumnElement[str]] = (generations.c.account, generations.c.model, PHASE)
-        wanted: list[ColumnElement[bool]] = []
-        phases = [of.phase]
-        if of.reason is not None:
-            wanted.append(REASON.bool_op("=")(of.reason))
-            # Its index has the fewest rows, and others have more of the filter.
-            columns = [unindexed(column) for column in columns]
-        elif of.phase is None and (of.account is not None or of.model is not None):
-            # Their indexes have the phase in them, and serve all of them one by one: phases are few.
-            phases = list(Phase)
-        account, model, phase = columns
-        if of.account is not None:
-            wanted.append(account == of.account)
-        if of.model is not None:
-            wanted.append(model == of.model)
-        if of.id_part is not None:
-            wanted.append(generations.c.id.icontains(of.id_part, autoescape=True))
-        if after is not None:
-            # The time alone is what an index that leaves the account out can use of a place.
-            wanted.append(generations.c.discovered_us <= after.discovered_us)
-            wanted.append(_place(generations) < tuple_(after.discovered_us, after.account, after.id))
-        pages = [
-            _newest(generations, wanted if one is None else [*wanted, in_phase(one, phase)], limit)
-            for one in phases
-        ]
-        merged = union_all(*(select(page.subquery()) for page in pages)).subquery()
-        found = self._connection.execute(pages[0] if len(pages) == 1 else _newest(merged, [], limit))
-        return [rows.from_row(row) for row in found]
 
     def recent_durations(self, account: AccountName, limit: int) -> list[tuple[str, int]]:
         """Return model and duration in microseconds of the generations that ended last, oldest first."""
@@ -312,22 +256,8 @@ class Reading:
         ]
 
 
-def _place(of: FromClause) -> Tuple:
-    return tuple_(of.c.discovered_us, of.c.account, of.c.id)
-
-
-def _newest(of: FromClause, wanted: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
-    newest_first = (column.desc() for column in _place(of).clauses)
-    return select(of).where(*wanted).order_by(*newest_first).limit(limit)
-
-
 _BY_DUE: Sequence[ColumnElement[object]] = (outbox.c.due_us, outbox.c.account, outbox.c.id)
 _WAITING = and_(outbox.c.account == generations.c.account, outbox.c.id == generations.c.id)
-
-
-def in_phase(phase: Phase, column: ColumnElement[str] = PHASE) -> ColumnElement[bool]:
-    """Return the condition that `Generation.phase`, which is in `column`, is this one."""
-    return column.bool_op("=")(phase.value)
 
 
 def one_of(account: AccountName, ids: Sequence[GenerationId]) -> ColumnElement[bool]:

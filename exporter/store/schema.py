@@ -15,6 +15,8 @@ from sqlalchemy import (
     text,
 )
 
+from exporter.domain.values import Phase
+
 metadata = MetaData()
 
 TRANSIENT = "transient"
@@ -68,6 +70,13 @@ PHASE: ColumnElement[str] = literal_column(
     Text,
 )
 """`Generation.phase` of a row, in the words of the indexes: neither database would know it by others."""
+
+
+def in_phase(phase: Phase, column: ColumnElement[str] = PHASE) -> ColumnElement[bool]:
+    """Return the condition that `Generation.phase`, which is in `column`, is this one."""
+    return column.bool_op("=")(phase.value)
+
+
 REASON: ColumnElement[str] = literal_column(
     "(CASE WHEN end_recorded_us IS NULL THEN drop_reason ELSE end_reason END)", Text
 )

@@ -26,8 +26,8 @@ from exporter.store import history, rows, upsert
 from exporter.store.calls import Calls
 from exporter.store.inbox import Inbox
 from exporter.store.outbox import Outbox, is_waiting
-from exporter.store.reading import ONE, LoggedObservation, Reading, in_phase, one_of
-from exporter.store.schema import generations, meta, metadata, observations, outbox
+from exporter.store.reading import ONE, LoggedObservation, Reading, one_of
+from exporter.store.schema import generations, in_phase, meta, metadata, observations, outbox
 from exporter.store.scope import EVERYTHING, Scope
 from exporter.store.totals import add
 

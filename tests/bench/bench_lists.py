@@ -16,8 +16,10 @@ from bench.table import Row, report
 from exporter.domain.values import AccountName, Phase
 from exporter.store import open_database
 from exporter.store.database import Database
-from exporter.store.reading import Filter, Place, Reading
+from exporter.store.lists import Filter, Place
+from exporter.store.reading import Reading
 from exporter.store.schema import generations
+from exporter.web.pages.handlers import SEARCHED
 
 MANY, DAY_US = 1_000_000, 86_400_000_000
 NOW_US = 1_762_000_000_000_000
@@ -87,19 +89,28 @@ def questions() -> Iterator[tuple[str, Callable[[Reading], object]]]:
         of = Filter(None if account is None else AccountName(account), phase, model, reason)
         for after in (None, middle):
             name = "a list" if reason is None else "a list of a reason"
-            yield name, lambda reading, of=of, after=after: reading.page(of, after, PAGE)  # type: ignore[misc]
+            yield name, lambda reading, of=of, after=after: reading.lists.page(of, after, PAGE)  # type: ignore[misc]
     for name, hours in (("hour", 1), ("day", 24), ("week", 168)):
         since_us, step_us = NOW_US - DAY_US * hours // 24, DAY_US * hours // 24 // STEPS
         yield f"failures of a {name}", lambda r, s=since_us, d=step_us: r.overview.failures(s, d)  # type: ignore[misc]
     for name, hours in (("hour", 1), ("day", 24)):
         since_us = NOW_US - DAY_US * hours // 24
         yield f"ends of a {name}", lambda reading, since_us=since_us: reading.overview.ends(since_us)  # type: ignore[misc]
-    yield "a part of an id", lambda reading: reading.page(Filter(id_part="0123456789"), None, PAGE)
+    for phase in (None, Phase.COMPLETED):
+        part = Filter(phase=phase, id_part="0123456789")
+        for after in (None, middle):
+            yield "a part of an id", lambda reading, part=part, after=after: search(reading, part, after)  # type: ignore[misc]
     yield "the latest failures", lambda reading: reading.overview.latest_failures(20)
     yield (
         "what is in flight",
         lambda reading: (reading.overview.in_flight(100), reading.overview.count_in_flight()),
     )
+
+
+def search(reading: Reading, part: Filter, after: Place | None) -> object:
+    """One answer of the page, which looks through so many of the newest."""
+    until = reading.lists.reach(after, SEARCHED)
+    return reading.lists.page(part, after, PAGE, until)
 
 
 def ask(database: Database) -> Iterator[Row]:

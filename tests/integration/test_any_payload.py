@@ -29,7 +29,7 @@ from exporter.domain.values import (
 )
 from exporter.simulator.server import serve
 from exporter.store import Database, Transaction, open_database
-from exporter.store.reading import Filter
+from exporter.store.lists import Filter
 from exporter.tracing.spans import trace_of
 from exporter.vivix.payload import PayloadError, parse_delivery, parse_generation
 from exporter.web.api.shapes import shown, shown_observation
@@ -85,7 +85,7 @@ def assert_shown(database: Database, id: GenerationId) -> Generation:
     """The generation, shown in the list, on its own, by `explain` and as spans."""
     with database.begin() as connection:
         transaction = Transaction(connection, Ledger((), 5, 5), traced=True)
-        [listed] = transaction.page(Filter(), None, 1)
+        [listed] = transaction.lists.page(Filter(), None, 1)
         history = transaction.history(STUDIO, id)
     assert listed.id == id
     json.dumps([shown(listed), *map(shown_observation, history)], allow_nan=False).encode()

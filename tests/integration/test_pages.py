@@ -18,6 +18,7 @@ from exporter.simulator.http import create_app
 from exporter.simulator.server import serve
 from exporter.simulator.webhooks import signature
 from exporter.simulator.world import World
+from exporter.web.pages import handlers
 from support.browser import Visit, chromium, visit
 from support.pushing import ACCOUNTS, SECRET, configure
 from support.running import Running, exporter, write_config
@@ -249,6 +250,20 @@ async def test_lists_go_back_a_hundred_at_a_time(tmp_path: Path) -> None:
                 await older.click()
         assert len(seen) == 205
         assert set(seen) == ids
+
+
+async def test_a_part_of_an_id_is_looked_for_further_back_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "SEARCHED", 2)
+    async with visited(tmp_path, java_script_enabled=False) as (at, here):
+        first, *_ = [await at.end() for _ in range(5)]
+        await here.go(f"/?q={first[:9]}")
+        for _ in range(2):
+            await expect(here.page.get_by_role("main")).to_contain_text("and found none")
+            await here.page.get_by_role("link", name="Look further back").click()
+        await expect(here.page.locator("tbody a.id")).to_have_text([first])
+        await expect(here.page.get_by_role("main")).not_to_contain_text("Look")
 
 
 async def test_an_empty_exporter_says_how_to_begin(tmp_path: Path) -> None:

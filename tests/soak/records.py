@@ -13,7 +13,8 @@ from exporter.domain.values import DropReason, Generation
 from exporter.errors import ExporterError
 from exporter.simulator.generation import canonical_id
 from exporter.store import open_database
-from exporter.store.reading import Filter, Place, Reading
+from exporter.store.lists import Filter, Place
+from exporter.store.reading import Reading
 from soak.telling import Key
 from support.collector import Collector
 
@@ -70,7 +71,7 @@ def _read(state: Path | Secret) -> list[Generation]:
 
 def _all(reading: Reading) -> Iterator[Generation]:
     place: Place | None = None
-    while page := reading.page(Filter(), place, CHUNK):
+    while page := reading.lists.page(Filter(), place, CHUNK):
         yield from page
         last = page[-1]
         place = Place(last.discovered_us, last.account, last.id)

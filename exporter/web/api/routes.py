@@ -24,7 +24,8 @@ from exporter.domain.values import (
 )
 from exporter.errors import StoreError
 from exporter.store import Store
-from exporter.store.reading import Filter, LoggedObservation, Reading
+from exporter.store.lists import Filter
+from exporter.store.reading import LoggedObservation, Reading
 from exporter.web.api.shapes import (
     MAX_IDS,
     BadRequestError,
@@ -134,7 +135,7 @@ class Api:
             of, limit = _filter(request), _limit(request)
             after = _asked(request, "cursor")
             place = None if after is None else parse_cursor(after)
-            found = await self._store.read(lambda reading: reading.page(of, place, limit + 1))
+            found = await self._store.read(lambda reading: reading.lists.page(of, place, limit + 1))
         except BadRequestError as error:
             return _wrong(HTTPStatus.BAD_REQUEST, str(error))
         except StoreError:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from exporter.clock import MICROS, iso8601
 from exporter.domain.traceid import parse_traceparent, trace_id
 from exporter.domain.values import AccountName, Generation, GenerationId, NewGeneration, check_generation_id
-from exporter.store.reading import LoggedObservation, Place
+from exporter.store.lists import Place
+from exporter.store.reading import LoggedObservation
 
 MAX_IDS = 1_000
 """Ids in one registration."""
@@ -98,9 +99,9 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return f"{path}: " if path else ""
 
 
-def cursor_of(generation: Generation) -> str:
+def cursor_of(last: Generation | Place) -> str:
     """Return the place in the list behind this generation, as an opaque text."""
-    place = [generation.discovered_us, generation.account, generation.id]
+    place = [last.discovered_us, last.account, last.id]
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from starlette.datastructures import QueryParams
 
 from exporter.domain.values import MAX_ID, AccountName, Phase, is_uuid
-from exporter.store.reading import Filter, Place
+from exporter.store.lists import Filter, Place
 from exporter.web.api.shapes import BadRequestError, parse_cursor
 
 _NAMES = ("q", "account", "status", "model", "reason")

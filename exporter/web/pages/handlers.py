@@ -14,6 +14,7 @@ from exporter.domain.transition import with_polls_of
 from exporter.domain.values import AccountName, Generation, GenerationId, Phase, check_generation_id
 from exporter.errors import StoreError
 from exporter.store import Store
+from exporter.store.lists import Place
 from exporter.store.reading import LoggedObservation, Reading
 from exporter.web.api.routes import Intake
 from exporter.web.api.shapes import BadRequestError, cursor_of
@@ -26,6 +27,8 @@ from exporter.web.pages.summary import Summary, summarise
 
 PAGE = 100
 """Generations on one page of a list, and of those that run on the first page."""
+SEARCHED = 100_000
+"""Generations, the newest first, that one answer looks through for a part of an id."""
 _FAILURES = 20
 _FRESH, _LATELY = 1.0, 30.0
 """Seconds for which a page, and what it says of the last hour and longer, is kept for whoever else asks."""
@@ -126,10 +129,21 @@ class Pages:
 
     async def _list(self, wanted: Asked) -> Response:
         of, place = wanted.filter(), wanted.place()
-        found = await self._store.read(lambda reading: reading.page(of, place, PAGE + 1))
+
+        def find(reading: Reading) -> tuple[list[Generation], Place | None]:
+            until = reading.lists.reach(place, SEARCHED) if of.id_part is not None else None
+            return reading.lists.page(of, place, PAGE + 1, until), until
+
+        found, until = await self._store.read(find)
         shown = found[:PAGE]
-        older = cursor_of(shown[-1]) if len(found) > PAGE else None
-        values = {"asked": wanted, "generations": list(map(self._latest, shown)), "older": older}
+        is_full = len(found) > PAGE
+        last = shown[-1] if is_full else until
+        values = {
+            "asked": wanted,
+            "generations": list(map(self._latest, shown)),
+            "older": None if last is None else cursor_of(last),
+            "searched_until_us": None if until is None or is_full else until.discovered_us,
+        }
         return await self._draw("list.html", values | {"lasted_us": lasted_us})
 
     async def _overview(self, request: Request) -> Response:

@@ -1,16 +1,21 @@
 """Lists of generations: every filter finds what it says, newest first, through an index."""
 
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import event, insert
 
 from exporter.domain.values import AccountName, Generation, Phase
 from exporter.store import open_database
 from exporter.store.database import Database
-from exporter.store.reading import Filter, Place, Reading
+from exporter.store.lists import Filter, Lists, Place
+from exporter.store.reading import Reading
 from exporter.store.schema import generations
 
 ACCOUNTS, MODELS = ("a", "b"), (None, "m", "n")
@@ -47,7 +52,17 @@ def row(number: int) -> dict[str, object]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    database = open_database(tmp_path / "state.db", owner=True)
+    return filled(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with closing(filled(tmp_path_factory.mktemp("lists"))) as database:
+        yield database
+
+
+def filled(folder: Path) -> Database:
+    database = open_database(folder / "state.db", owner=True)
     with database.begin() as connection:
         connection.execute(insert(generations), [row(number) for number in range(400)])
     return database
@@ -71,17 +86,34 @@ def reason_of(generation: Generation) -> str | None:
 def test_every_filter_finds_what_it_says_page_by_page(database: Database) -> None:
     with closing(database), database.read() as connection:
         reading = Reading(connection)
-        every = reading.page(Filter(), None, 1_000)
+        every = reading.lists.page(Filter(), None, 1_000)
         assert len(every) == 400
         places = [(one.discovered_us, one.account, one.id) for one in every]
         assert places == sorted(places, reverse=True)
         for of in FILTERS:
             found: list[Generation] = []
             after: Place | None = None
-            while page := reading.page(of, after, 37):
+            while page := reading.lists.page(of, after, 37):
                 found += page
                 after = Place(page[-1].discovered_us, page[-1].account, page[-1].id)
             assert found == [one for one in every if matches(of, one)], of
+
+
+@settings(max_examples=20)
+@given(many=st.integers(20, 450), part=st.sampled_from(["g1", "G39", "7", "none", "%"]))
+def test_a_part_of_an_id_is_found_once_by_whoever_goes_on_looking_further_back(
+    shared: Database, many: int, part: str
+) -> None:
+    with shared.read() as connection:
+        lists = Lists(connection)
+        for of in (Filter(), Filter(AccountName("a")), Filter(phase=Phase.DROPPED), Filter(reason="TIMEOUT")):
+            found: list[Generation] = []
+            after: Place | None = None
+            while (until := lists.reach(after, many)) is not None:
+                found += lists.page(replace(of, id_part=part), after, 1_000, until)
+                after = until
+            found += lists.page(replace(of, id_part=part), after, 1_000)
+            assert found == [one for one in lists.page(of, None, 1_000) if part.lower() in one.id]
 
 
 def test_no_filter_reads_every_row_or_sorts_more_than_a_page(database: Database) -> None:
@@ -90,7 +122,7 @@ def test_no_filter_reads_every_row_or_sorts_more_than_a_page(database: Database)
         note = lambda *call: asked.append((call[2], call[3]))  # noqa: E731
         event.listen(connection, "before_cursor_execute", note)
         for of, after in product(FILTERS, (None, Place(100, AccountName("a"), "g300"))):  # type: ignore[arg-type]
-            Reading(connection).page(of, after, 37)
+            Reading(connection).lists.page(of, after, 37)
         event.remove(connection, "before_cursor_execute", note)
         for statement, parameters in dict(asked).items():
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]

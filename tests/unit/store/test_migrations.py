@@ -14,7 +14,8 @@ from exporter.domain.values import AccountName, DropReason, GenerationId, Observ
 from exporter.errors import StateUnusableError
 from exporter.store import Transaction, migrations, open_database
 from exporter.store.calls import Calls
-from exporter.store.reading import Filter, Reading
+from exporter.store.lists import Filter
+from exporter.store.reading import Reading
 
 DUMPS = Path(__file__).parents[2] / "testdata" / "state"
 STUDIO, LAB = AccountName("studio"), AccountName("lab")
@@ -75,8 +76,8 @@ def test_every_generation_of_version_1_is_found_as_it_was(path: Path) -> None:
     }
     with closing(open_database(path, owner=True)) as database, database.read() as connection:
         reading = Reading(connection)
-        found = {g.id: g for g in reading.page(Filter(account=STUDIO), None, 100)}
-        [lab] = reading.page(Filter(account=LAB), None, 100)
+        found = {g.id: g for g in reading.lists.page(Filter(account=STUDIO), None, 100)}
+        [lab] = reading.lists.page(Filter(account=LAB), None, 100)
         followed = [g.id for g in reading.followed(STUDIO)]
         listed = reading.listed(STUDIO)
         history = reading.history(STUDIO, GenerationId("ended-after-drop"))

@@ -11,8 +11,9 @@ from exporter.clock import MICROS
 from exporter.config import Secret
 from exporter.domain.values import AccountName, End, Generation, GenerationId, Source, Status, Via
 from exporter.store import Database, open_database
+from exporter.store.lists import Filter
 from exporter.store.overview import Ends, Failures
-from exporter.store.reading import Filter, Reading
+from exporter.store.reading import Reading
 from exporter.store.rows import to_row
 from exporter.store.schema import generations
 
@@ -109,4 +110,4 @@ def test_nobody_owns_an_account_of_a_state_that_is_not_shared(reading: Reading) 
 def test_lists_are_limited_to_reasons_and_parts_of_ids(
     reading: Reading, of: Filter, expected: set[str]
 ) -> None:
-    assert set(ids(reading.page(of, None, 100))) == expected
+    assert set(ids(reading.lists.page(of, None, 100))) == expected

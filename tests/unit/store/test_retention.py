@@ -23,7 +23,7 @@ from exporter.domain.values import (
     Via,
 )
 from exporter.store import Database, Transaction, open_database
-from exporter.store.reading import Filter
+from exporter.store.lists import Filter
 from support.states import States
 
 STUDIO = AccountName("studio")
@@ -109,7 +109,7 @@ class State:
 
     def remembered(self) -> set[str]:
         with self.write() as tx:
-            return {generation.id for generation in tx.page(Filter(), None, 100)}
+            return {generation.id for generation in tx.lists.page(Filter(), None, 100)}
 
     def counted(self) -> Counter[str]:
         """How often the end of each id is in the totals."""

@@ -27,7 +27,8 @@ from exporter.domain.values import (
 from exporter.errors import StateUnusableError, StoreError
 from exporter.heartbeat import Heartbeat
 from exporter.store import Store, Transaction, open_database
-from exporter.store.reading import DueSpans, Filter, Place, Reading
+from exporter.store.lists import Filter, Place
+from exporter.store.reading import DueSpans, Reading
 from support.states import contents, rows
 
 STUDIO = AccountName("studio")
@@ -548,7 +549,11 @@ async def test_pages_go_from_the_newest_to_the_oldest_and_leave_nothing_out(open
         await state.store.write(discover("id-7", "id-8", at_us=3))
         seen: list[GenerationId] = []
         place: Place | None = None
-        while page := await state.store.read(partial(Reading.page, of=Filter(), after=place, limit=2)):
+
+        def next_page(reading: Reading) -> list[Generation]:
+            return reading.lists.page(Filter(), place, 2)
+
+        while page := await state.store.read(next_page):
             seen.extend(g.id for g in page)
             place = Place(page[-1].discovered_us, STUDIO, page[-1].id)
     assert len(seen) == len(set(seen)) == 9
@@ -567,9 +572,9 @@ async def test_a_page_can_be_about_one_phase(open_store: Open, phase: Phase) -> 
         found = await state.store.write(lambda tx: tx.find(STUDIO, dropped))
         assert found is not None
         await state.store.write(lambda tx: tx.drop(found, DropReason.GAVE_UP, 9, "late"))
-        page = await state.store.read(lambda reading: reading.page(Filter(phase=phase), None, 10))
+        page = await state.store.read(lambda reading: reading.lists.page(Filter(phase=phase), None, 10))
         other = await state.store.read(
-            lambda reading: reading.page(Filter(phase=phase, account=AccountName("other")), None, 10)
+            lambda reading: reading.lists.page(Filter(phase=phase, account=AccountName("other")), None, 10)
         )
     assert [g.id for g in page] == [phase.value]
     assert [g.phase for g in page] == [phase]

@@ -22,7 +22,7 @@ from exporter.domain.values import (
     Status,
     Via,
 )
-from exporter.store.reading import Place
+from exporter.store.lists import Place
 from exporter.web.api.shapes import (
     MAX_IDS,
     BadRequestError,
