@@ -17,11 +17,12 @@ class Reservation:
 
 
 class Wallet:
-    """Credits of one account. Each cycle begins with `granted` credits."""
+    """Credits of one account. Each cycle begins with the credits of the plan."""
 
-    def __init__(self, granted: int) -> None:
-        self.granted = granted
-        self.balance = granted
+    def __init__(self, plan: int) -> None:
+        self._plan = plan
+        self.granted = plan
+        self.balance = plan
         self.spent = 0
         self._cycle: int | None = None
 
@@ -31,8 +32,15 @@ class Wallet:
         if self._cycle is None:
             self._cycle = cycle
         elif cycle > self._cycle:
-            self._cycle, self.balance, self.spent = cycle, self.granted, 0
+            self._cycle, self.spent = cycle, 0
+            self.granted = self.balance = self._plan
         return self._cycle
+
+    def top_up(self, credits: int, at_us: int) -> None:
+        """Add credits that were bought for this cycle."""
+        self.enter(at_us)
+        self.granted += credits
+        self.balance += credits
 
     def resets_us(self, at_us: int) -> int:
         """Return when the next cycle begins."""

@@ -1,4 +1,4 @@
-"""The two spends of an account agree in the simulator, over restarts, a cycle's end and a backlog."""
+"""An account's two spends agree in the simulator, over restarts, top-ups, a cycle's end and a backlog."""
 
 import asyncio
 import random
@@ -59,6 +59,11 @@ async def spends(running: Running) -> tuple[float, float]:
     return page.sum(OBSERVED), page.sum(FOLLOWED)
 
 
+def top_up(api: SimulatedApi) -> None:
+    now_us = api.clock.now_us()
+    api.world.wallet("studio", now_us).top_up(5_000, now_us)
+
+
 async def passed(api: SimulatedApi, minutes: float) -> None:
     await api.clock.sleep(minutes * 60)
 
@@ -83,10 +88,13 @@ async def test_whatever_is_followed_explains_all_that_is_spent(
             async with submitting(api, running):
                 await passed(api, 3)
         # Meanwhile the vendor goes on with what is in flight.
+        top_up(api)
         await passed(api, 1)
         async with exporter(path, clock) as running:
             async with submitting(api, running):
-                await passed(api, 3)
+                await passed(api, 2)
+                top_up(api)
+                await passed(api, 1)
             await until(lambda: not any(running.app.followed().values()), "every end is seen")
             await passed(api, 2.2)
             observed, followed = await spends(running)

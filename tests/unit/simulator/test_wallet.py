@@ -29,6 +29,15 @@ def test_a_new_cycle_begins_with_the_granted_credits() -> None:
     assert (wallet.balance, wallet.spent, wallet.resets_us(CYCLE_US)) == (100, 0, 2 * CYCLE_US)
 
 
+def test_bought_credits_last_until_the_cycle_ends() -> None:
+    wallet = Wallet(100)
+    wallet.reserve(30, 5)
+    wallet.top_up(50, 5)
+    assert (wallet.granted, wallet.balance, wallet.spent) == (150, 120, 30)
+    wallet.enter(CYCLE_US)
+    assert (wallet.granted, wallet.balance, wallet.spent) == (100, 100, 0)
+
+
 def test_a_refund_from_the_last_cycle_does_not_lower_what_this_one_spent() -> None:
     wallet = Wallet(100)
     reservation = wallet.reserve(30, 5)
