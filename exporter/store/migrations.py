@@ -157,10 +157,25 @@ def _to_5(connection: Connection, _now_us: int) -> None:
 
 
 def _to_6(connection: Connection, _now_us: int) -> None:
-    """How accounts stand, in the row of the replica that tells it. Replicas of version 5, which no release
-    had, do not go on: they wrote the table."""
+    """How accounts stand, in the row of the replica that tells it; no index of what is only registered but
+    those that lists of it need. Replicas of version 5, which no release had, do not go on: they wrote the
+    table."""
     connection.execute(text("ALTER TABLE replicas ADD COLUMN told TEXT"))
     connection.execute(text("DROP TABLE standings"))
+    phase = (
+        "(CASE WHEN drop_reason IS NOT NULL AND end_recorded_us IS NULL THEN 'dropped' "
+        "WHEN status IS NULL THEN 'unseen' ELSE status END)"
+    )
+    connection.execute(text("DROP INDEX generations_by_id"))
+    for name, columns, condition in (
+        ("by_close", "closed_us, account, status, end_recorded_us, end_credits_used_micro", "closed_us"),
+        ("by_model_phase", f"model, {phase}, discovered_us, account, id", "model"),
+        ("by_account_model_phase", f"account, model, {phase}, discovered_us, id", "model"),
+    ):
+        connection.execute(text(f"DROP INDEX generations_{name}"))
+        connection.execute(
+            text(f"CREATE INDEX generations_{name} ON generations ({columns}) WHERE {condition} IS NOT NULL")
+        )
 
 
 STEPS: Mapping[int, Step] = MappingProxyType({2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6})

@@ -63,6 +63,20 @@ ONE = and_(generations.c.account == bindparam("of_account"), generations.c.id ==
 """The condition that a row is of the generation that a statement is executed for. Such statements are made
 once: to make one costs as much as to execute it."""
 _FIND = select(generations).where(ONE)
+_ACCOUNTS = select(func.min(generations.c.account).label("name")).cte(recursive=True)
+_ACCOUNTS = _ACCOUNTS.union_all(
+    select(
+        select(func.min(generations.c.account))
+        .where(generations.c.account > _ACCOUNTS.c.name)
+        .scalar_subquery()
+    ).where(_ACCOUNTS.c.name.is_not(None))
+)
+"""The accounts that have generations, one seek each: they are few."""
+_ACCOUNTS_OF = (
+    select(generations.c.account)
+    .join(_ACCOUNTS, generations.c.account == _ACCOUNTS.c.name)
+    .where(generations.c.id == bindparam("of_id"))
+)
 
 _FAMILIES = frozenset(family.value for family in Family)
 
@@ -90,7 +104,7 @@ class Reading:
 
     def accounts_of(self, id: GenerationId) -> list[AccountName]:
         """Return the accounts that have an id."""
-        return list(self._connection.scalars(select(generations.c.account).where(generations.c.id == id)))
+        return list(self._connection.scalars(_ACCOUNTS_OF, {"of_id": id}))
 
     def history(self, account: AccountName, id: GenerationId) -> list[LoggedObservation]:
         """Return the observations that changed something, oldest first."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    TextClause,
     literal_column,
     text,
 )
@@ -91,32 +92,38 @@ def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
 
 FAILED = text("status = 'failed'")
 """The rows that are in the index of failures, likewise."""
+_partial: dict[Index, ColumnElement[bool] | TextClause] = {}
+"""Indexes of the rows alone for which a condition holds: what is registered in thousands is not in them."""
 # What was seen to end since some time, by account and status, is counted without the rows themselves.
-Index(
+_by_close = Index(
     "generations_by_close",
     *(generations.c[name] for name in ("closed_us", "account", "status", "end_recorded_us")),
     generations.c.end_credits_used_micro,
 )
+_partial[_by_close] = generations.c.closed_us.is_not(None)
 _failed = Index(
     "generations_failed",
     *(generations.c[name] for name in ("closed_us", "account", "end_reason", "model")),
 )
+_partial[_failed] = FAILED
 # One for each filter of a list together with a phase; without one, the lists of all phases are merged.
 for _filter in ((), ("account",), ("model",), ("account", "model")):
     _place = [name for name in ("discovered_us", "account", "id") if name not in _filter]
-    Index(
+    _by_filter = Index(
         "_".join(("generations_by", *_filter, "phase")),
         *(generations.c[name] for name in _filter),
         PHASE,
         *(generations.c[name] for name in _place),
     )
+    if "model" in _filter:
+        _partial[_by_filter] = generations.c.model.is_not(None)
 _by_reason = Index(
     "generations_by_reason",
     REASON,
     *(generations.c[name] for name in ("discovered_us", "account", "id", "model")),
 )
+_partial[_by_reason] = REASON.is_not(None)
 Index("generations_by_discovery", generations.c.discovered_us, generations.c.account, generations.c.id)
-Index("generations_by_id", generations.c.id)
 
 observations = Table(
     "observations",
@@ -216,6 +223,6 @@ inbox = Table(
 def tables_for(dialect: str) -> MetaData:
     """Return the tables, with all that is needed to create them with a dialect of this name."""
     # Not above: SQLAlchemy loads every dialect that is named, and that of PostgreSQL takes 3 MiB.
-    _failed.dialect_kwargs[f"{dialect}_where"] = FAILED
-    _by_reason.dialect_kwargs[f"{dialect}_where"] = REASON.is_not(None)
+    for index, condition in _partial.items():
+        index.dialect_kwargs[f"{dialect}_where"] = condition
     return metadata
