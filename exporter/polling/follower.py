@@ -136,7 +136,7 @@ class Follower:
         """Follow and stop following, now that this is stored."""
         for entered in stored.entered:
             self.take(entered)
-        self._listed.update(item.id for new in changes.new.values() for item in new)
+        self._listed.update(*changes.new.values())
         self._listed -= changes.gone
         for id in changes.gone - stored.kept:
             self._forget(id)

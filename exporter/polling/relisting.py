@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.domain.values import AccountName, GenerationId, NewGeneration, Source
 from exporter.store import Transaction
@@ -28,26 +28,31 @@ class Relisted:
 
 @dataclass(frozen=True, slots=True)
 class Relisting:
-    """Ids that are listed for the first time, by source, and ids that no longer are."""
+    """Ids of the `wanted` ones that are listed for the first time, by source, and ids that no longer are."""
 
     account: AccountName
-    new: Mapping[Source, Sequence[NewGeneration]]
+    wanted: Mapping[GenerationId, Listed]
+    new: Mapping[Source, Sequence[GenerationId]]
     gone: AbstractSet[GenerationId]
 
     def write(self, tx: Transaction, at_us: int) -> Relisted:
         """Enter all of it into a transaction."""
         entered = [
-            tx.discover(self.account, source, new, at_us, listed=True) for source, new in self.new.items()
+            tx.discover(self.account, source, list(map(self._new, ids)), at_us, listed=True)
+            for source, ids in self.new.items()
         ]
         return Relisted(entered, tx.unlist(self.account, self.gone, at_us) if self.gone else frozenset())
 
     def parts(self) -> Iterator["Relisting"]:
         """The same in parts that are small enough for a transaction beside others."""
-        for source, new in self.new.items():
-            for start in range(0, len(new), CHUNK):
-                yield Relisting(self.account, {source: new[start : start + CHUNK]}, frozenset())
+        for source, ids in self.new.items():
+            for start in range(0, len(ids), CHUNK):
+                yield replace(self, new={source: ids[start : start + CHUNK]}, gone=frozenset())
         if self.gone:
-            yield Relisting(self.account, {}, self.gone)
+            yield replace(self, new={})
+
+    def _new(self, id: GenerationId) -> NewGeneration:
+        return NewGeneration(id, self.wanted[id].traceparent)
 
 
 def relisting(
@@ -58,8 +63,8 @@ def relisting(
     whole: bool,
 ) -> Relisting:
     """What becomes of the ids `listed` so far where the `wanted` ones are; without `whole`, more may be."""
-    new: dict[Source, list[NewGeneration]] = {}
+    new: dict[Source, list[GenerationId]] = {}
     for id, item in wanted.items():
         if id not in listed:
-            new.setdefault(item.source, []).append(NewGeneration(id, item.traceparent))
-    return Relisting(account, new, listed - wanted.keys() if whole else frozenset())
+            new.setdefault(item.source, []).append(id)
+    return Relisting(account, wanted, new, listed - wanted.keys() if whole else frozenset())

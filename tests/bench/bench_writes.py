@@ -24,6 +24,7 @@ from exporter import logs
 from exporter.app import App
 from exporter.clock import SystemClock, iso8601
 from exporter.config import load_config
+from exporter.lasting import pass_over_what_is_here
 from exporter.simulator.webhooks import signature
 from exporter.store import open_database
 from exporter.web.server import listen
@@ -103,6 +104,7 @@ async def longest_hold(until: asyncio.Event) -> float:
 
 
 async def main() -> None:
+    pass_over_what_is_here()  # as the command does
     rows = []
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as root, context.Pool(1) as pool:
