@@ -17,9 +17,9 @@ from exporter.simulator.delivered import NO_ANSWER, succeeded
 from exporter.simulator.deliveries import Delivery, Kind
 
 ATTEMPTS = 5
-FIRST_BACKOFF_S, BACKOFF_GROWTH = 1.0, 5.0
-"""Simulated seconds between the first and the second attempt, and the factor for each later pause. The vendor
-documents no retries; comparable vendors retry like this, over a longer time."""
+FIRST_BACKOFF_S, BACKOFF_GROWTH, LONGEST_BACKOFF_S = 1.0, 5.0, 125.0
+"""Simulated seconds from the first to the second attempt, the factor for each later pause, and the longest.
+The vendor documents no retries; comparable vendors retry like this, over a longer time."""
 CONCURRENCY = 20
 TIMEOUT_S = 30.0
 """Real seconds: the speed of the receiver's machine does not scale with simulated time."""
@@ -137,7 +137,7 @@ class Deliverer:
             api.delivered.note(delivery, status, now_us)
             if succeeded(status) or delivery.kind is Kind.FORGED or due.attempt >= self._attempts:
                 return
-            pause_s = FIRST_BACKOFF_S * BACKOFF_GROWTH ** (due.attempt - 1)
+            pause_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * BACKOFF_GROWTH ** (due.attempt - 1))
             again_us = now_us + round(pause_s * MICROS)
             self._schedule(replace(due, at_us=again_us, attempt=due.attempt + 1))
             self._news.set()

@@ -70,7 +70,7 @@ class Scene:
             for account in ACCOUNTS
         ]
         # An answer that a slow machine delivers too late is one that the simulator believes was received.
-        patience = "30s" if self.api.faults.rates else "1h"
+        patience = "150s" if self.api.faults.rates else "1h"
         return write_config(
             self.folder, accounts, polling={"request_timeout": patience}, state=state_section(self.at)
         )

@@ -53,8 +53,9 @@ a caller's trace, and those that two replicas get at once."""
 ATTEMPTS, DELIVERY_TIMEOUT = 8, 5.0
 """How often the vendor delivers, and how many seconds it waits for an answer."""
 KILL_EVERY = 5.0
-PATIENCE = 180.0
-"""Seconds in which everything must have ended once the troubles are over."""
+PATIENCE = 400.0
+"""Seconds in which everything must have ended once the troubles are over: where deliveries failed on a slow
+machine until then, each waits for minutes before its last attempts."""
 
 
 @dataclass(frozen=True)
