@@ -167,14 +167,13 @@ def _to_6(connection: Connection, _now_us: int) -> None:
         "WHEN status IS NULL THEN 'unseen' ELSE status END)"
     )
     connection.execute(text("DROP INDEX generations_by_id"))
-    for name, columns, condition in (
-        ("by_close", "closed_us, account, status, end_recorded_us, end_credits_used_micro", "closed_us"),
-        ("by_model_phase", f"model, {phase}, discovered_us, account, id", "model"),
-        ("by_account_model_phase", f"account, model, {phase}, discovered_us, id", "model"),
+    for name, columns in (
+        ("by_model_phase", f"model, {phase}, discovered_us, account, id"),
+        ("by_account_model_phase", f"account, model, {phase}, discovered_us, id"),
     ):
         connection.execute(text(f"DROP INDEX generations_{name}"))
         connection.execute(
-            text(f"CREATE INDEX generations_{name} ON generations ({columns}) WHERE {condition} IS NOT NULL")
+            text(f"CREATE INDEX generations_{name} ON generations ({columns}) WHERE model IS NOT NULL")
         )
 
 

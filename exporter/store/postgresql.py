@@ -29,6 +29,9 @@ IDLE_SECONDS = 3.0
 UPGRADE_SECONDS = 3600.0
 """How long a statement may take that changes the schema, and how long others wait for that."""
 CONNECT_SECONDS = 3
+"""How long a server may take to let somebody in while accounts may be lost meanwhile."""
+OPEN_SECONDS = 15
+"""The same while a state is opened: a busy server is no reason to give up."""
 READERS = 4
 """Connections for transactions that only read."""
 
@@ -63,7 +66,7 @@ class Postgresql:
         self._name = conninfos.name_of(parts)
         settings: dict[str, Any] = {
             "fallback_application_name": "vivix-exporter",
-            "connect_timeout": CONNECT_SECONDS,
+            "connect_timeout": OPEN_SECONDS,
             "keepalives_idle": 2,
             "keepalives_interval": 2,
             "keepalives_count": 2,
@@ -96,6 +99,8 @@ class Postgresql:
         except StateUnusableError:
             self.close()
             raise
+        if "connect_timeout" in settings:
+            settings["connect_timeout"] = CONNECT_SECONDS
 
     @property
     def name(self) -> str:

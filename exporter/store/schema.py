@@ -94,13 +94,13 @@ FAILED = text("status = 'failed'")
 """The rows that are in the index of failures, likewise."""
 _partial: dict[Index, ColumnElement[bool] | TextClause] = {}
 """Indexes of the rows alone for which a condition holds: what is registered in thousands is not in them."""
-# What was seen to end since some time, by account and status, is counted without the rows themselves.
-_by_close = Index(
+# What was seen to end since some time, by account and status, is counted without the rows themselves. Here is
+# also found what has not ended.
+Index(
     "generations_by_close",
     *(generations.c[name] for name in ("closed_us", "account", "status", "end_recorded_us")),
     generations.c.end_credits_used_micro,
 )
-_partial[_by_close] = generations.c.closed_us.is_not(None)
 _failed = Index(
     "generations_failed",
     *(generations.c[name] for name in ("closed_us", "account", "end_reason", "model")),

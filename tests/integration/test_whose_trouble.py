@@ -169,8 +169,9 @@ async def test_good_ids_do_not_notice_bad_ones(tmp_path: Path, bad: Answer, bad_
     assert all(len(at.front.asked[id]) == 1 for id in good)
     last = max(at.front.asked[id][0] for id in good)
     calls = sum(time <= last for times in at.front.asked.values() for time in times)
-    # Wallet, models, each bad one once, and one call in ten for their retries.
-    assert calls <= 2 + 40 + 12 + 6
+    # Wallet, models, each bad one once, and one call in ten for their retries; and each once more while the
+    # last good ones are on their way, which is for longer on a slow machine.
+    assert calls <= 2 + 40 + 12 + 6 + 12
     assert scrape.of("vivix_account_up") == {("studio",): 1}
     assert scrape.of("vivix_account_key_valid") == {("studio",): 1}
 
