@@ -31,13 +31,13 @@ WALLET = (
         COST,
         "1h",
     ),
-    # An empty wallet spends nothing, so its pace says nothing. A day's pace must agree that it is urgent, so
-    # that the busy hour of an office is not one.
+    # An empty wallet spends nothing, so its pace says nothing. A day's pace must agree that it is urgent, and
+    # that the next grant comes later: the busy hour of an office is not urgent.
     Alert(
         "VivixCreditsRunOutSoon",
         "critical",
         f"(\n  {_NOW} < {limits.SOON_SECONDS}\n  and {_DAY} < {4 * limits.SOON_SECONDS}\n)\n"
-        f"unless {_NOW} >= {UNTIL_RESET}",
+        f"unless ({_NOW} >= {UNTIL_RESET} or {_DAY} >= {UNTIL_RESET})",
         "5m",
         "Credits run out within hours.",
         "At the pace of the last six hours the credits of {{ $labels.account }} last "

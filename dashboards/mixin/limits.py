@@ -76,6 +76,9 @@ EMPTY_BALANCE = 0.01
 SOON_SECONDS = 6 * 3600
 """A balance that lasts no longer than this has to be topped up now."""
 
+LEAST_KNOWN_SECONDS = 3600
+"""A wallet that is known for less time is taken for known so long: its pace is not that of some minutes."""
+
 NOT_FOLLOWED = 0.10
 """Part of an hour's spending that no followed generation explains; and at least `LEAST_NOT_FOLLOWED`."""
 

@@ -82,8 +82,10 @@ def recorded(metric: str) -> str:
 
 def latest(metric: str, matchers: str = "", offset: str = "") -> str:
     """The last value within a pause that a rollout may make."""
-    when = f" offset {offset}" if offset else ""
-    return f"last_over_time({recorded(metric)}{_braces(matchers)}[{limits.GAP}]{when})"
+    if not offset:
+        return f"last_over_time({recorded(metric)}{_braces(matchers)}[{limits.GAP}])"
+    # Where the exporter was away just then, what it had shown before: it is the one that it was.
+    return f"last_over_time({recorded(metric)}{_braces(matchers)}[{limits.AWAY}] offset {offset})"
 
 
 def grown(metric: str, window: str, matchers: str = "", of_account: str = "") -> str:
@@ -132,9 +134,14 @@ def increased(metric: str, window: str) -> str:
 
 def pace(window: str) -> str:
     """The record of the credits that an account spends a second, by all that its wallet has spent, through
-    the ends of cycles: a straight line through a window, which means the same while there is less history.
-    """
-    return f"job_account:vivix_account_spend_observed_credits:deriv{window}"
+    the ends of cycles: on average over a window, or for as long as the account is known."""
+    return f"job_account:vivix_account_spend_observed_credits:rate{window}"
+
+
+def _pace(window: str, step: str) -> str:
+    # Not the slope of a line: an office spends in steps, and by its hour that says half or twice as much.
+    since = f"min_over_time(timestamp({recorded(SPENDS[0])})[{window}:{step}])"
+    return f"{changed(SPENDS[0], window)}\n/ clamp_min(time() - {since}, {limits.LEAST_KNOWN_SECONDS})"
 
 
 def ended(window: str) -> str:
@@ -210,9 +217,6 @@ def records() -> Sequence[Record]:
             for window in windows
         ),
         *(Record(delta(metric, "1h"), changed(metric, "1h")) for metric in SPENDS),
-        *(
-            Record(pace(window), f"deriv({recorded(SPENDS[0])}[{window}:{step}])")
-            for window, step in PACES.items()
-        ),
+        *(Record(pace(window), _pace(window, step)) for window, step in PACES.items()),
         *(record for window in BURNING for record in _burning(window)),
     )
