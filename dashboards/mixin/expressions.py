@@ -18,8 +18,8 @@ FIRING_SINCE = (
 
 BALANCE = f"{recorded('vivix_account_credits_balance')}{{{OF_ACCOUNT}}}"
 SPENDING = f"{pace('1d')}{{{OF_ACCOUNT}}}"
-"""Credits a second, from the wallet itself: what the exporter does not follow costs as well. A straight line
-through a day evens out office hours and refunds, and goes on through the ends of cycles."""
+"""Credits a second, from the wallet itself: what the exporter does not follow costs as well. An average
+over a day evens out office hours and refunds, and goes on through the ends of cycles."""
 UNTIL_RESET = f"({recorded('vivix_account_cycle_reset_timestamp_seconds')}{{{OF_ACCOUNT}}} - time())"
 LASTS = f"({ratio(BALANCE, SPENDING)}\nor 0 * ({BALANCE} <= 0))"
 """Seconds that the balance lasts at that pace: none where it is empty, no data while nothing is spent."""

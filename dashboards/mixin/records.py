@@ -81,11 +81,10 @@ def recorded(metric: str) -> str:
 
 
 def latest(metric: str, matchers: str = "", offset: str = "") -> str:
-    """The last value within a pause that a rollout may make."""
-    if not offset:
-        return f"last_over_time({recorded(metric)}{_braces(matchers)}[{limits.GAP}])"
-    # Where the exporter was away just then, what it had shown before: it is the one that it was.
-    return f"last_over_time({recorded(metric)}{_braces(matchers)}[{limits.AWAY}] offset {offset})"
+    """The last value within a pause that a rollout may make; of an earlier time, within one after which the
+    exporter is the one that it was."""
+    within, when = (limits.AWAY, f" offset {offset}") if offset else (limits.GAP, "")
+    return f"last_over_time({recorded(metric)}{_braces(matchers)}[{within}]{when})"
 
 
 def grown(metric: str, window: str, matchers: str = "", of_account: str = "") -> str:
@@ -140,7 +139,12 @@ def pace(window: str) -> str:
 
 def _pace(window: str, step: str) -> str:
     # Not the slope of a line: an office spends in steps, and by its hour that says half or twice as much.
-    since = f"min_over_time(timestamp({recorded(SPENDS[0])})[{window}:{step}])"
+    shown = f"timestamp({recorded(SPENDS[0])})"
+    # When that was shown which the change begins with.
+    since = (
+        f"(max_over_time({shown}[{limits.AWAY}:{step}] offset {window})\n"
+        f"    or min_over_time({shown}[{window}:{step}]))"
+    )
     return f"{changed(SPENDS[0], window)}\n/ clamp_min(time() - {since}, {limits.LEAST_KNOWN_SECONDS})"
 
 
