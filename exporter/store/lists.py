@@ -39,6 +39,14 @@ class Lists:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def search(
+        self, of: Filter, after: Place | None, limit: int, many: int
+    ) -> tuple[list[Generation], Place | None]:
+        """As `page`, among the `many` generations that come next, whatever they are. The place is that of the
+        last of these, None where there are not so many."""
+        until = self._reach(after, many)
+        return self.page(of, after, limit, until), until
+
     def page(
         self, of: Filter, after: Place | None, limit: int, until: Place | None = None
     ) -> list[Generation]:
@@ -61,10 +69,7 @@ class Lists:
             wanted.append(model == of.model)
         if of.id_part is not None:
             wanted.append(self._holds(of.id_part))
-        if after is not None:
-            # The time alone is what an index that leaves the account out can use of a place.
-            wanted.append(generations.c.discovered_us <= after.discovered_us)
-            wanted.append(_place(generations) < _at(after))
+        wanted += _behind(after)
         if until is not None:
             wanted.append(generations.c.discovered_us >= until.discovered_us)
             wanted.append(_place(generations) >= _at(until))
@@ -76,13 +81,8 @@ class Lists:
         found = self._connection.execute(pages[0] if len(pages) == 1 else _newest(merged, [], limit))
         return [rows.from_row(row) for row in found]
 
-    def reach(self, after: Place | None, many: int) -> Place | None:
-        """Return the place of the last of `many` generations that come after `after`, whatever they are; None
-        where there are not so many."""
-        place = select(*_place(generations).clauses).order_by(*_backwards(generations))
-        if after is not None:
-            place = place.where(generations.c.discovered_us <= after.discovered_us)
-            place = place.where(_place(generations) < _at(after))
+    def _reach(self, after: Place | None, many: int) -> Place | None:
+        place = select(*_place(generations).clauses).where(*_behind(after)).order_by(*_backwards(generations))
         found = self._connection.execute(place.offset(many - 1).limit(1)).one_or_none()
         return None if found is None else Place(found[0], AccountName(found[1]), GenerationId(found[2]))
 
@@ -95,6 +95,14 @@ class Lists:
 
 def _place(of: FromClause) -> Tuple:
     return tuple_(of.c.discovered_us, of.c.account, of.c.id)
+
+
+def _behind(place: Place | None) -> list[ColumnElement[bool]]:
+    """The conditions of what comes after a place. The time alone is what an index that leaves the account out
+    can use of it."""
+    if place is None:
+        return []
+    return [generations.c.discovered_us <= place.discovered_us, _place(generations) < _at(place)]
 
 
 def _at(place: Place) -> Tuple:

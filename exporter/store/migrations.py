@@ -15,6 +15,12 @@ from sqlalchemy import Connection, insert, select, text, update
 from exporter.domain.values import is_uuid
 from exporter.store import schema
 
+_PHASE = (
+    "(CASE WHEN drop_reason IS NOT NULL AND end_recorded_us IS NULL THEN 'dropped' "
+    "WHEN status IS NULL THEN 'unseen' ELSE status END)"
+)
+"""What a row shows in the indexes of versions 4 to 6."""
+
 Step = Callable[[Connection, int], None]
 """One step, at a time in Unix microseconds."""
 
@@ -122,18 +128,14 @@ def _to_3(connection: Connection, _now_us: int) -> None:
 
 def _to_4(connection: Connection, _now_us: int) -> None:
     """Indexes for each filter of a list, for what ended and for what failed lately."""
-    phase = (
-        "(CASE WHEN drop_reason IS NOT NULL AND end_recorded_us IS NULL THEN 'dropped' "
-        "WHEN status IS NULL THEN 'unseen' ELSE status END)"
-    )
     for index in (
         "generations_by_close ON generations "
         "(closed_us, account, status, end_recorded_us, end_credits_used_micro)",
         "generations_failed ON generations (closed_us, account, end_reason, model) WHERE status = 'failed'",
-        f"generations_by_phase ON generations ({phase}, discovered_us, account, id)",
-        f"generations_by_account_phase ON generations (account, {phase}, discovered_us, id)",
-        f"generations_by_model_phase ON generations (model, {phase}, discovered_us, account, id)",
-        f"generations_by_account_model_phase ON generations (account, model, {phase}, discovered_us, id)",
+        f"generations_by_phase ON generations ({_PHASE}, discovered_us, account, id)",
+        f"generations_by_account_phase ON generations (account, {_PHASE}, discovered_us, id)",
+        f"generations_by_model_phase ON generations (model, {_PHASE}, discovered_us, account, id)",
+        f"generations_by_account_model_phase ON generations (account, model, {_PHASE}, discovered_us, id)",
     ):
         connection.execute(text(f"CREATE INDEX {index}"))
     connection.execute(text("DROP INDEX generations_by_age"))
@@ -162,14 +164,10 @@ def _to_6(connection: Connection, _now_us: int) -> None:
     table."""
     connection.execute(text("ALTER TABLE replicas ADD COLUMN told TEXT"))
     connection.execute(text("DROP TABLE standings"))
-    phase = (
-        "(CASE WHEN drop_reason IS NOT NULL AND end_recorded_us IS NULL THEN 'dropped' "
-        "WHEN status IS NULL THEN 'unseen' ELSE status END)"
-    )
     connection.execute(text("DROP INDEX generations_by_id"))
     for name, columns in (
-        ("by_model_phase", f"model, {phase}, discovered_us, account, id"),
-        ("by_account_model_phase", f"account, model, {phase}, discovered_us, id"),
+        ("by_model_phase", f"model, {_PHASE}, discovered_us, account, id"),
+        ("by_account_model_phase", f"account, model, {_PHASE}, discovered_us, id"),
     ):
         connection.execute(text(f"DROP INDEX generations_{name}"))
         connection.execute(

@@ -63,14 +63,10 @@ ONE = and_(generations.c.account == bindparam("of_account"), generations.c.id ==
 """The condition that a row is of the generation that a statement is executed for. Such statements are made
 once: to make one costs as much as to execute it."""
 _FIND = select(generations).where(ONE)
-_ACCOUNTS = select(func.min(generations.c.account).label("name")).cte(recursive=True)
-_ACCOUNTS = _ACCOUNTS.union_all(
-    select(
-        select(func.min(generations.c.account))
-        .where(generations.c.account > _ACCOUNTS.c.name)
-        .scalar_subquery()
-    ).where(_ACCOUNTS.c.name.is_not(None))
-)
+_LEAST = func.min(generations.c.account)
+_EACH = select(_LEAST.label("name")).cte("each", recursive=True)
+_NEXT = select(_LEAST).where(generations.c.account > _EACH.c.name).scalar_subquery()
+_ACCOUNTS = _EACH.union_all(select(_NEXT).where(_EACH.c.name.is_not(None)))
 """The accounts that have generations, one seek each: they are few."""
 _ACCOUNTS_OF = (
     select(generations.c.account)

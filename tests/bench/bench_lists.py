@@ -99,18 +99,12 @@ def questions() -> Iterator[tuple[str, Callable[[Reading], object]]]:
     for phase in (None, Phase.COMPLETED):
         part = Filter(phase=phase, id_part="0123456789")
         for after in (None, middle):
-            yield "a part of an id", lambda reading, part=part, after=after: search(reading, part, after)  # type: ignore[misc]
+            yield "a part of an id", lambda r, of=part, after=after: r.lists.search(of, after, PAGE, SEARCHED)  # type: ignore[misc]
     yield "the latest failures", lambda reading: reading.overview.latest_failures(20)
     yield (
         "what is in flight",
         lambda reading: (reading.overview.in_flight(100), reading.overview.count_in_flight()),
     )
-
-
-def search(reading: Reading, part: Filter, after: Place | None) -> object:
-    """One answer of the page, which looks through so many of the newest."""
-    until = reading.lists.reach(after, SEARCHED)
-    return reading.lists.page(part, after, PAGE, until)
 
 
 def ask(database: Database) -> Iterator[Row]:

@@ -131,8 +131,9 @@ class Pages:
         of, place = wanted.filter(), wanted.place()
 
         def find(reading: Reading) -> tuple[list[Generation], Place | None]:
-            until = reading.lists.reach(place, SEARCHED) if of.id_part is not None else None
-            return reading.lists.page(of, place, PAGE + 1, until), until
+            if of.id_part is not None:
+                return reading.lists.search(of, place, PAGE + 1, SEARCHED)
+            return reading.lists.page(of, place, PAGE + 1), None
 
         found, until = await self._store.read(find)
         shown = found[:PAGE]

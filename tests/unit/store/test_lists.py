@@ -107,12 +107,10 @@ def test_a_part_of_an_id_is_found_once_by_whoever_goes_on_looking_further_back(
     with shared.read() as connection:
         lists = Lists(connection)
         for of in (Filter(), Filter(AccountName("a")), Filter(phase=Phase.DROPPED), Filter(reason="TIMEOUT")):
-            found: list[Generation] = []
-            after: Place | None = None
-            while (until := lists.reach(after, many)) is not None:
-                found += lists.page(replace(of, id_part=part), after, 1_000, until)
-                after = until
-            found += lists.page(replace(of, id_part=part), after, 1_000)
+            found, after = lists.search(replace(of, id_part=part), None, 1_000, many)
+            while after is not None:
+                more, after = lists.search(replace(of, id_part=part), after, 1_000, many)
+                found += more
             assert found == [one for one in lists.page(of, None, 1_000) if part.lower() in one.id]
 
 

@@ -20,6 +20,7 @@ from exporter.domain.ledger import Ledger
 from exporter.errors import StateUnusableError, StoreError, UnstorableError
 from exporter.store import Database, Transaction, deadline, migrations, open_database, schema, upsert
 from exporter.store import postgresql as engine
+from exporter.store.leases import LIFE
 from support.lifeline import steady_port, unprivileged
 from support.pgbouncer import PgBouncer
 from support.postgresql import LOCKED, Server
@@ -361,6 +362,18 @@ def test_whoever_opens_waits_while_another_changes_the_schema_however_long_that_
     with ThreadPoolExecutor() as threads:
         for opened in [threads.submit(open_database, url, owner=True) for _ in range(2)]:
             opened.result().close()
+
+
+def test_a_busy_server_is_waited_for_at_the_start_and_for_less_long_once_accounts_may_be_lost(
+    database: Database,
+) -> None:
+    with database.begin() as first, database.read() as later:
+        waits = [one.connection.driver_connection.info.get_parameters() for one in (first, later)]  # type: ignore[union-attr]
+    assert [one["connect_timeout"] for one in waits] == [
+        str(engine.OPEN_SECONDS),
+        str(engine.CONNECT_SECONDS),
+    ]
+    assert engine.CONNECT_SECONDS < LIFE < engine.OPEN_SECONDS
 
 
 # Errors, and whose they are.
