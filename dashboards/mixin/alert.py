@@ -6,6 +6,7 @@ from typing import Literal
 from mixin import limits
 from mixin.records import pace, recorded
 
+_UNITS = {"m": "minute", "h": "hour", "d": "day"}
 Severity = Literal["critical", "warning", "info"]
 
 
@@ -38,6 +39,17 @@ def of_exporters(metric: str, matchers: str = "") -> str:
     """A metric of processes, as it is selected."""
     every = ", ".join(filter(None, (limits.SELECTOR, matchers)))
     return f"{metric}{{{every}}}" if every else metric
+
+
+def of_job(metric: str) -> str:
+    """A metric that is not of the exporter's own naming, as it is selected."""
+    return of_exporters(metric, f'job="{limits.JOB}"')
+
+
+def spoken(window: str) -> str:
+    """A Prometheus duration as a text has it: `hour` for `1h`, `30 minutes` for `30m`."""
+    number, unit = int(window[:-1]), _UNITS[window[-1]]
+    return unit if number == 1 else f"{number} {unit}s"
 
 
 BALANCE = recorded("vivix_account_credits_balance")

@@ -1,7 +1,7 @@
 """Alerts about the exporter: whether it runs, may call, sees ends soon, stores, traces and receives."""
 
 from mixin import limits
-from mixin.alert import Alert, of_exporters
+from mixin.alert import Alert, of_exporters, of_job, spoken
 from mixin.records import recorded
 from mixin.uids import EXPORTER
 
@@ -19,6 +19,7 @@ _CALLS = of_exporters("vivix_api_requests_total")
 _ERRORS = of_exporters("vivix_api_requests_total", 'code=~"5..|error"')
 _REFUSED = of_exporters("vivix_api_requests_total", 'code="429"')
 _INSTANCE = ", ".join(limits.INSTANCE_LABELS)
+_TARGETS = of_job("up")
 
 
 def _of_accounts(expr: str, operation: str = "max") -> str:
@@ -35,7 +36,7 @@ EXPORTERS = (
     Alert(
         "VivixExporterDown",
         "critical",
-        f'max by (job) (up{{job="{limits.JOB}"}}) == 0\nor absent(up{{job="{limits.JOB}"}})',
+        f"max by (job) ({_TARGETS}) == 0\nor absent({_TARGETS})",
         "5m",
         "Prometheus reaches no exporter.",
         "No target of {{ $labels.job }} answers Prometheus; every other alert is blind.",
@@ -44,7 +45,7 @@ EXPORTERS = (
     Alert(
         "VivixInstanceDown",
         "warning",
-        f'up{{job="{limits.JOB}"}} == 0\nand on (job) max by (job) (up{{job="{limits.JOB}"}}) == 1',
+        f"{_TARGETS} == 0\nand on (job) max by (job) ({_TARGETS}) == 1",
         "5m",
         "One of several exporters does not answer.",
         "{{ $labels.instance }} does not answer Prometheus. Replicas that share a state follow its accounts; "
@@ -54,10 +55,11 @@ EXPORTERS = (
     Alert(
         "VivixExporterRestarting",
         "warning",
-        f'changes(process_start_time_seconds{{job="{limits.JOB}"}}[30m]) >= {limits.RESTARTS}',
+        f"changes({of_job('process_start_time_seconds')}[{limits.RESTARTS_WINDOW}]) >= {limits.RESTARTS}",
         "1m",
         "An exporter starts again and again.",
-        "{{ $labels.instance }} has started {{ $value | humanize }} times in half an hour.",
+        "{{ $labels.instance }} has started {{ $value | humanize }} times in the last "
+        f"{spoken(limits.RESTARTS_WINDOW)}.",
         EXPORTER,
         limits.KEEP_FIRING,
     ),
@@ -84,30 +86,30 @@ EXPORTERS = (
     Alert(
         "VivixApiErrors",
         "warning",
-        f"{_grew(_ERRORS, '15m')}\n  / {_grew(_CALLS, '15m')}\n  > {limits.API_ERRORS:g}\n"
-        f"and {_grew(_ERRORS, '15m')} >= {limits.LEAST_API_ERRORS}",
+        f"{_grew(_ERRORS, limits.API_WINDOW)}\n  / {_grew(_CALLS, limits.API_WINDOW)}\n"
+        f"  > {limits.API_ERRORS:g}\nand {_grew(_ERRORS, limits.API_WINDOW)} >= {limits.LEAST_API_ERRORS}",
         "10m",
         "The API answers many calls with errors of its own.",
-        "{{ $value | humanizePercentage }} of the calls for {{ $labels.account }} in the last quarter of an "
-        "hour had no answer or a server error.",
+        "{{ $value | humanizePercentage }} of the calls for {{ $labels.account }} in the last "
+        f"{spoken(limits.API_WINDOW)} had no answer or a server error.",
         EXPORTER,
         limits.KEEP_FIRING,
     ),
     Alert(
         "VivixCallsRefused",
         "warning",
-        f"{_grew(_REFUSED, '15m')} >= {limits.LEAST_REFUSED_CALLS}",
+        f"{_grew(_REFUSED, limits.API_WINDOW)} >= {limits.LEAST_REFUSED_CALLS}",
         "5m",
         "The API refuses calls because there are too many.",
         "{{ $value | humanize }} calls of the exporter for {{ $labels.account }} met 429 in the last "
-        "quarter of an hour; your application's calls meet it too.",
+        f"{spoken(limits.API_WINDOW)}; your application's calls meet it too.",
         EXPORTER,
         limits.KEEP_FIRING,
     ),
     Alert(
         "VivixRateLimitNear",
         "warning",
-        f"{_of_accounts(f'min_over_time({_REMAINING}[5m])', 'min')}\n"
+        f"{_of_accounts(f'min_over_time({_REMAINING}[{limits.CALLS_WINDOW}])', 'min')}\n"
         f"  / {_of_accounts(_LIMIT, 'min')}\n  < {limits.LOW_CALLS:g}",
         "10m",
         "An account comes close to its calls per minute.",
@@ -133,24 +135,25 @@ EXPORTERS = (
     Alert(
         "VivixWebhooksMissed",
         "warning",
-        f"{_grew(_POLLED, '1h')} / {_grew(_FOUND, '1h')}\n"
+        f"{_grew(_POLLED, limits.WEBHOOKS_WINDOW)} / {_grew(_FOUND, limits.WEBHOOKS_WINDOW)}\n"
         f"  > {limits.MISSED_WEBHOOKS:g}\n"
-        f"and {_grew(_POLLED, '1h')} >= {limits.LEAST_MISSED}\n"
-        f"and ({_grew(_MISSED, '1h')} > 0\n  or {_of_accounts(_RELIED_ON, 'min')} == 0)",
+        f"and {_grew(_POLLED, limits.WEBHOOKS_WINDOW)} >= {limits.LEAST_MISSED}\n"
+        f"and ({_grew(_MISSED, limits.WEBHOOKS_WINDOW)} > 0\n  or {_of_accounts(_RELIED_ON, 'min')} == 0)",
         "5m",
         "Webhooks do not arrive.",
-        "{{ $value | humanizePercentage }} of the ends of {{ $labels.account }} in the last hour came "
-        "without their webhook; polling found them later.",
+        "{{ $value | humanizePercentage }} of the ends of {{ $labels.account }} in the last "
+        f"{spoken(limits.WEBHOOKS_WINDOW)} came without their webhook; polling found them later.",
         EXPORTER,
     ),
     Alert(
         "VivixSpansPilingUp",
         "warning",
-        f"min_over_time({of_exporters('vivix_exporter_spans_pending')}[15m]) > {limits.PENDING_SPANS}",
+        f"min_over_time({of_exporters('vivix_exporter_spans_pending')}[{limits.SPANS_WINDOW}])\n"
+        f"> {limits.PENDING_SPANS}",
         "5m",
         "Traces do not leave the exporter.",
-        "{{ $labels.instance }} has had at least {{ $value }} spans waiting for a quarter of an hour; the "
-        "collector does not take them.",
+        "{{ $labels.instance }} has had at least {{ $value }} spans waiting for "
+        f"{spoken(limits.SPANS_WINDOW)}; the collector does not take them.",
         EXPORTER,
     ),
     Alert(
@@ -166,7 +169,7 @@ EXPORTERS = (
     Alert(
         "VivixStoreFailing",
         "critical",
-        f"increase({of_exporters('vivix_exporter_store_errors_total')}[5m]) > 0",
+        f"increase({of_exporters('vivix_exporter_store_errors_total')}[{limits.STORE_WINDOW}]) > 0",
         "5m",
         "The exporter cannot write its state.",
         "Writes of {{ $labels.instance }} to its state fail; nothing is counted until they work again, then "

@@ -1,12 +1,18 @@
 """Alerts about wallets: how long they last, and who else spends."""
 
 from mixin import limits
-from mixin.alert import BALANCE, GRANTED, UNTIL_RESET, Alert, lasts
-from mixin.records import SPENDS, delta
+from mixin.alert import BALANCE, GRANTED, UNTIL_RESET, Alert, lasts, spoken
+from mixin.records import SPENDS, delta, latest
 from mixin.uids import COST
 
-_DAY, _NOW = lasts("1d"), lasts("6h")
-_OBSERVED, _FOLLOWED = (delta(metric, "1h") for metric in SPENDS)
+_DAY, _NOW = lasts(limits.DAY_WINDOW), lasts(limits.PACE_WINDOW)
+_OBSERVED, _FOLLOWED = (delta(metric, limits.SPEND_WINDOW) for metric in SPENDS)
+
+
+def _known_for(duration: str) -> str:
+    """Where a wallet has been known for so long: what it spent in its first minutes is no pace."""
+    return f"and {latest(SPENDS[0], offset=duration)}"
+
 
 WALLET = (
     Alert(
@@ -23,10 +29,10 @@ WALLET = (
     Alert(
         "VivixCreditsRunOutBeforeReset",
         "warning",
-        f"{_DAY}\n< {UNTIL_RESET}",
+        f"{_DAY}\n< {UNTIL_RESET}\n{_known_for(limits.LEAST_KNOWN_OF_DAY)}",
         "30m",
         "Credits will run out before the next grant.",
-        "At the pace of the last day the credits of {{ $labels.account }} last "
+        f"At the pace of the last {spoken(limits.DAY_WINDOW)} the credits of {{{{ $labels.account }}}} last "
         "{{ $value | humanizeDuration }}; the next grant comes later.",
         COST,
         "1h",
@@ -36,11 +42,12 @@ WALLET = (
     Alert(
         "VivixCreditsRunOutSoon",
         "critical",
-        f"(\n  {_NOW} < {limits.SOON_SECONDS}\n  and {_DAY} < {4 * limits.SOON_SECONDS}\n)\n"
+        f"(\n  {_NOW} < {limits.SOON_SECONDS}\n  and {_DAY} < {4 * limits.SOON_SECONDS}\n"
+        f"  {_known_for(limits.LEAST_KNOWN)}\n)\n"
         f"unless ({_NOW} >= {UNTIL_RESET} or {_DAY} >= {UNTIL_RESET})",
         "5m",
         "Credits run out within hours.",
-        "At the pace of the last six hours the credits of {{ $labels.account }} last "
+        f"At the pace of the last {spoken(limits.PACE_WINDOW)} the credits of {{{{ $labels.account }}}} last "
         "{{ $value | humanizeDuration }}; then every generation is refused.",
         COST,
         "30m",
@@ -63,8 +70,8 @@ WALLET = (
         f"and {_OBSERVED} - {_FOLLOWED} >= {limits.LEAST_NOT_FOLLOWED}",
         "1h",
         "A wallet pays for generations that nobody registered.",
-        "{{ $value | humanizePercentage }} of what {{ $labels.account }} spent in the last hour is explained "
-        "by no generation that is followed.",
+        "{{ $value | humanizePercentage }} of what {{ $labels.account }} spent in the last "
+        f"{spoken(limits.SPEND_WINDOW)} is explained by no generation that is followed.",
         COST,
         "30m",
     ),

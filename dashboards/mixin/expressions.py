@@ -17,7 +17,7 @@ FIRING_SINCE = (
 """When those began whose condition holds or held lately, in milliseconds."""
 
 BALANCE = f"{recorded('vivix_account_credits_balance')}{{{OF_ACCOUNT}}}"
-SPENDING = f"{pace('1d')}{{{OF_ACCOUNT}}}"
+SPENDING = f"{pace(limits.DAY_WINDOW)}{{{OF_ACCOUNT}}}"
 """Credits a second, from the wallet itself: what the exporter does not follow costs as well. An average
 over a day evens out office hours and refunds, and goes on through the ends of cycles."""
 UNTIL_RESET = f"({recorded('vivix_account_cycle_reset_timestamp_seconds')}{{{OF_ACCOUNT}}} - time())"

@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from mixin import expressions as ask
 from mixin import limits
+from mixin.alert import spoken
 from mixin.overview import FAILURE_STEPS
 from mixin.pieces import (
     EMPTY,
@@ -95,22 +96,23 @@ def _budget() -> Sequence[Part]:
             width=4,
         ),
         figure(
-            "Burn rate, 1 h",
-            "Failure ratio of the last hour in multiples of the error budget. At 1 the budget of 30 days "
+            f"Burn rate, {limits.FAST_WINDOWS[0]}",
+            f"Failure ratio of the last {spoken(limits.FAST_WINDOWS[0])} in multiples of the error budget. "
+            "At 1 the budget of 30 days "
             f"lasts 30 days; at {limits.FAST_BURN:.0f} it lasts 6, and an alert calls.",
             TIMES,
-            now(burn("1h")),
+            now(burn(limits.FAST_WINDOWS[0])),
             steps=BURN_STEPS,
             decimals=1,
             none="none ended",
             width=4,
         ),
         figure(
-            "Burn rate, 6 h",
-            f"As beside, over six hours. At {limits.SLOW_BURN:.0f} the budget of 30 days lasts 15: look in "
-            "working hours.",
+            f"Burn rate, {limits.SLOW_WINDOWS[0]}",
+            f"As beside, over {spoken(limits.SLOW_WINDOWS[0])}. At {limits.SLOW_BURN:.0f} the budget of 30 "
+            "days lasts 15: look in working hours.",
             TIMES,
-            now(burn("6h")),
+            now(burn(limits.SLOW_WINDOWS[0])),
             steps=BURN_STEPS,
             decimals=1,
             none="none ended",
@@ -151,7 +153,10 @@ def _what() -> Sequence[Part]:
             "alerts fire. The short window leads and falls first: once it is down again, the trouble is "
             "over.",
             TIMES,
-            [over_time(burn(window), window) for window in ("5m", "1h", "6h")],
+            [
+                over_time(burn(window), window)
+                for window in (*limits.FAST_WINDOWS[::-1], limits.SLOW_WINDOWS[0])
+            ],
             steps=BURN_STEPS,
         ),
         lines(

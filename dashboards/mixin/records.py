@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from mixin import limits
 from mixin.uids import LOADED
 
+
+def _each_once(*windows: str) -> Sequence[str]:
+    return tuple(dict.fromkeys(windows))
+
+
 _STATUS, _MODEL, _ACCOUNT = ("model", "status"), ("model",), ()
 RECORDED: Mapping[str, tuple[str, ...]] = {
     "vivix_generations_total": _STATUS,
@@ -44,27 +49,26 @@ RECORDED: Mapping[str, tuple[str, ...]] = {
 """Every metric of an account that means the same from whichever process it comes, and its labels besides
 `account`."""
 
+BURNING = _each_once(*limits.FAST_WINDOWS, *limits.SLOW_WINDOWS, *limits.TRICKLE_WINDOWS, limits.NONE_WINDOW)
+"""Windows of failures that count against the error budget."""
+_REASONS = (limits.REASON_WINDOW, limits.FORMER_WINDOW)
+_SLOWNESS = (limits.SLOW_WINDOW, limits.USUAL_WINDOW)
 WINDOWS: Mapping[str, Sequence[str]] = {
-    "vivix_generations_total": ("5m", "10m", "30m", "1h", "6h", "3d"),
-    "vivix_generations_backfilled_total": ("5m", "10m", "30m", "1h", "6h", "3d"),
-    "vivix_generation_failures_total": ("5m", "30m", "1h", "6h", "1d", "3d"),
-    "vivix_generation_duration_seconds_sum": ("30m", "7d"),
-    "vivix_generation_duration_seconds_count": ("30m", "7d"),
-    "vivix_generations_dropped_total": ("1h",),
+    "vivix_generations_total": _each_once(*BURNING, limits.STANDSTILL_WINDOW),
+    "vivix_generations_backfilled_total": _each_once(*BURNING, *_REASONS),
+    "vivix_generation_failures_total": _each_once(*BURNING, *_REASONS),
+    "vivix_generation_duration_seconds_sum": _SLOWNESS,
+    "vivix_generation_duration_seconds_count": _SLOWNESS,
+    "vivix_generations_dropped_total": (limits.DROPPED_WINDOW,),
 }
 """Over which windows it is recorded what grew."""
 SPENDS = ("vivix_account_spend_observed_credits", "vivix_account_spend_followed_credits")
 """Gauges, which refunds take back a little of."""
 FIRSTS = (*WINDOWS, "vivix_credits_used_total", *SPENDS)
 """What is looked at over windows that an account may be younger than."""
-PACES = {"6h": "5m", "1d": "15m"}
+PACES = {limits.PACE_WINDOW: "5m", limits.DAY_WINDOW: "15m"}
 """Windows over which a wallet's pace is taken, and how often it is looked at in them."""
-_MINUTES = {"m": 1, "h": 60, "d": 1_440}
-_AWAY, _GAP = (int(text[:-1]) * _MINUTES[text[-1]] for text in (limits.AWAY, limits.GAP))
-_BEFORE_GAP = f"{_AWAY - _GAP}m"
-"""An account is known for no longer than what it began with."""
-BURNING = ("5m", "30m", "1h", "6h", "3d")
-"""Windows of failures that count against the error budget."""
+_UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,15 @@ class Record:
 
     name: str
     expr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Records of what failed and was not registered late, `together` and at least of `each` reason: late ones
+    are told without theirs, so they are taken for those of each."""
+
+    each: str
+    together: str
 
 
 def recorded(metric: str) -> str:
@@ -107,6 +120,13 @@ def changed(metric: str, window: str, matchers: str = "") -> str:
     """By how much a gauge of an account is another than a window ago, or than when it was first scraped."""
     begun = _begun(metric, window, matchers)
     return f"({latest(metric, matchers)}\n  - ({latest(metric, matchers, window)}\n    or {begun}))"
+
+
+def _risen(metric: str, window: str, step: str) -> str:
+    """As `changed`, without a fall: after one, be it a refund or that the state was set back, since the least
+    that was seen in the window."""
+    least = f"min_over_time({recorded(metric)}[{window}:{step}])"
+    return f"({changed(metric, window)} >= 0\n  or {latest(metric)} - {least})"
 
 
 def _grown(metric: str, window: str, matchers: str, of_account: str, otherwise: str) -> str:
@@ -145,7 +165,7 @@ def _pace(window: str, step: str) -> str:
         f"(max_over_time({shown}[{limits.AWAY}:{step}] offset {window})\n"
         f"    or min_over_time({shown}[{window}:{step}]))"
     )
-    return f"{changed(SPENDS[0], window)}\n/ clamp_min(time() - {since}, {limits.LEAST_KNOWN_SECONDS})"
+    return f"{_risen(SPENDS[0], window, step)}\n/ clamp_min(time() - {since}, {limits.LEAST_KNOWN_SECONDS})"
 
 
 def ended(window: str) -> str:
@@ -179,11 +199,59 @@ def _begun(metric: str, window: str, matchers: str) -> str:
 def _first(metric: str) -> str:
     """What a series began with: 0 where its account was there before it, otherwise the first value that was
     found. It is handed on from one evaluation to the next, so that no range has to be read for it."""
-    known = f"last_over_time({recorded('vivix_account_up')}[{_BEFORE_GAP}] offset {limits.GAP})"
+    # Before this evaluation; and an account is known for no longer than what it began with.
+    away = int(limits.AWAY[:-1]) * _UNITS_S[limits.AWAY[-1]]
+    known = f"last_over_time({recorded('vivix_account_up')}[{away - 1}s] offset 1s)"
     return (
         f"(last_over_time({first(metric)}[{limits.AWAY}])\n"
         f"  or 0 * {recorded(metric)} and on (job, account) {known}\n"
         f"  or {recorded(metric)})\nand {recorded(metric)}"
+    )
+
+
+def live(window: str) -> Counted:
+    """The records of what failed in a window."""
+    return _counted("live", window)
+
+
+def former(window: str) -> Counted:
+    """The records of what failed in a window, less what did in the one that reasons are compared in."""
+    return _counted("former", window)
+
+
+def _counted(which: str, window: str) -> Counted:
+    each, together = (
+        f"{level}:vivix_generation_failures_{which}:increase{window}"
+        for level in ("job_account_reason", "job_account")
+    )
+    return Counted(each, together)
+
+
+def _counting(counted: Counted, failures: str, late: str) -> Sequence[Record]:
+    every = f"sum without (model, reason) ({failures})"
+    # Exporters of before do not say which are late.
+    return (
+        Record(
+            counted.each,
+            f"sum without (model) (\n  clamp_min({failures}\n"
+            f"    - ignoring (reason) group_left () {late}, 0)\n  or {failures}\n)",
+        ),
+        Record(counted.together, f"clamp_min({every}\n  - sum without (model) ({late}), 0)\nor {every}"),
+    )
+
+
+def _reasons() -> Sequence[Record]:
+    def failures(window: str) -> str:
+        return increased("vivix_generation_failures_total", window)
+
+    def late(window: str) -> str:
+        history = increased("vivix_generations_backfilled_total", window)
+        return f'sum without (status) ({history}{{status="failed"}})'
+
+    now, day = _REASONS
+    return (
+        *_counting(live(now), failures(now), late(now)),
+        *_counting(former(day), f"({failures(day)} - {failures(now)})", f"({late(day)} - {late(now)})"),
     )
 
 
@@ -220,7 +288,11 @@ def records() -> Sequence[Record]:
             for metric, windows in WINDOWS.items()
             for window in windows
         ),
-        *(Record(delta(metric, "1h"), changed(metric, "1h")) for metric in SPENDS),
+        *(
+            Record(delta(metric, limits.SPEND_WINDOW), changed(metric, limits.SPEND_WINDOW))
+            for metric in SPENDS
+        ),
         *(Record(pace(window), _pace(window, step)) for window, step in PACES.items()),
         *(record for window in BURNING for record in _burning(window)),
+        *_reasons(),
     )

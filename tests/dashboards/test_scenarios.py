@@ -176,10 +176,18 @@ async def stalled(on: Stage, me: str) -> None:
 async def poor(on: Stage, me: str) -> None:
     on.feeds[me] = Feed(IMAGE, count=4)
     alerts = ("VivixCreditsLow", "VivixCreditsRunOutBeforeReset", "VivixCreditsRunOutSoon")
-    await on.firing(me, *alerts)
+    # Its pace is told once it has been known for hours, through which somebody puts in a little now and then.
+    firing = asyncio.create_task(on.firing(me, *alerts))
+    while not firing.done():
+        wallet = on.api.world.wallet(me, on.clock.now_us())
+        if wallet.balance < 1_000:
+            wallet.top_up(500, on.clock.now_us())
+        await asyncio.sleep(TICK)
+    await firing
     await on.firing(me, "VivixWalletEmpty")
     del on.feeds[me]
-    on.api.world.wallet(me, on.clock.now_us()).balance += 10**12
+    now_us = on.clock.now_us()
+    on.api.world.wallet(me, now_us).top_up(10**12, now_us)
     await on.resolved(me, *alerts, "VivixWalletEmpty")
 
 
