@@ -17,6 +17,8 @@ from support.lifeline import Lifeline, private_folder, steady_port, unprivileged
 LOCKED = "locked"
 """A role whose members are asked for their password, which nobody else is."""
 
+_PATIENCE_S = 300
+"""How long a server may take to end, on a slow machine."""
 _ATTEMPTS = 5
 """Ports that are tried; another process may be faster."""
 _AT_THE_END = """
@@ -111,7 +113,10 @@ class Server:
 
     def stop(self, *, immediate: bool = False) -> None:
         """Stop it, `immediate` without a word to anybody, as in a power cut."""
-        self._run(self._control("stop", "-m", "immediate" if immediate else "fast"))
+        # A client that connects meanwhile and says nothing, such as one that is frozen, holds the end up for
+        # authentication_timeout, a minute; pg_ctl waits for no longer by itself.
+        patience = ("-t", str(_PATIENCE_S))
+        self._run(self._control("stop", *patience, "-m", "immediate" if immediate else "fast"))
 
     def restart(self, *, immediate: bool = False) -> None:
         """Stop it and start it again."""
