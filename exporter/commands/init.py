@@ -1,5 +1,6 @@
 """`init`: writes a first configuration from a few answers. It never asks for a key, only where one is."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from exporter.commands.usage import WAYS
 from exporter.config import parse_config
 from exporter.errors import ConfigError
 
+_SHELLS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY_BEGINS = "vvx_"
 """What keys of the API begin with (section Authentication of its documentation)."""
 
@@ -45,6 +47,11 @@ def command(
         ) from None
     for answer in (account, api_key_env, api_key_file):
         _refuse_key(answer)
+    if api_key_env and not _SHELLS_NAME.fullmatch(api_key_env):
+        raise click.UsageError(
+            "a variable's name is of letters, digits and underscores, and begins with no digit: a shell can "
+            "export no other"
+        )
     text = configuration(account, api_key_env, api_key_file, ids)
     parse_config(text, config_file, secrets=False)
     try:

@@ -72,6 +72,7 @@ def test_a_name_stays_what_it_is(tmp_path: Path, name: str) -> None:
             "",
             "accounts[0].name: expected a name of",
         ),
+        (("--account", "a", "--api-key-env", "5A", "--ids", "http"), "", "begins with no digit"),
         (("--account", "a", "--api-key-file", "b\nc", "--ids", "http"), "", "expected text of one line"),
         (
             ("--config.file", "no/config.yaml", "--account", "a", "--api-key-env", "A", "--ids", "http"),
