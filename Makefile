@@ -73,11 +73,11 @@ check-phoenix: $(VENV)/.package $(VENV)/.dev
 dashboards: $(VENV)/.dev
 	cd dashboards && ../$(BIN)/python -m mixin.render $(if $(RUNBOOKS),--runbooks '$(RUNBOOKS)') $(if $(GRAFANA),--grafana '$(GRAFANA)')
 
-## pictures: draw docs/pictures, and dashboards/pictures, with data of the demo, which runs for MINUTES (20)
+## pictures: draw docs/pictures, and dashboards/pictures with data of the demo, which lives HOURS (24) first and MINUTES (10) then
 pictures: $(VENV)/.package $(VENV)/.dev
 	@tests/install-servers
 	@$(MAKE) --no-print-directory $(GRAFANA_TOOLS)
-	PYTHONPATH=tests:dashboards $(BIN)/python tests/dashboards/draw_pictures.py $(or $(MINUTES),20)
+	PYTHONPATH=tests:dashboards $(BIN)/python tests/dashboards/draw_pictures.py $(or $(HOURS),24) $(or $(MINUTES),10)
 	PYTHONPATH=tests $(BIN)/python tests/draw_pages.py 30
 
 ## constraints: renew the locked versions of the development environment

@@ -4,7 +4,8 @@ import asyncio
 import random
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
 
@@ -14,11 +15,14 @@ import yaml
 from exporter import logs
 from exporter.app import App
 from exporter.clock import MICROS, Clock
+from exporter.commands.history import History, finished
 from exporter.commands.serving import listen_on, until_signalled
 from exporter.commands.simulate import ACCOUNTS, clock_of, deliver_to, simulated_api
+from exporter.commands.skipping import SkippingClock, SkippingLoop
 from exporter.commands.usage import WEBHOOK_SECRET
 from exporter.config import parse_config
 from exporter.domain.values import AccountName, GenerationId
+from exporter.errors import ConfigError
 from exporter.simulator.api import SimulatedApi
 from exporter.simulator.deliverer import Deliverer
 from exporter.simulator.deliveries import Kind, Mishaps
@@ -40,25 +44,63 @@ WEBHOOK_MISHAPS = {Kind.LOST: 0.01, Kind.DOUBLED: 0.02}
 REGISTRATION_TOKEN = "demo"  # noqa: S105
 """Lets a visitor register ids with the demo."""
 _SECRET_FILE, _TOKEN_FILE = "webhook.secret", "registration.token"
+PACE_WITH_HISTORY = 0.25
+"""What they submit of it where a day is lived first, which would take minutes longer."""
 BACKLOG = 60
 """Generations of each account that ended before the demo began."""
 _BACKLOG_SPAN = 6 * 3600
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """When and at which pace a demo is lived: `clock` is its time, `pace` what applications submit of the
+    usual."""
+
+    clock: Clock
+    pace: float = 1.0
+    history: History | None = None
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the history is that of the time until now."""
+
+
 def command(
-    web_listen_address: tuple[str, ...], speed: float, seed: int, log_level: str, log_format: str
+    web_listen_address: tuple[str, ...],
+    speed: float,
+    seed: int,
+    history_folder: Path | None,
+    history_hours: int,
+    history_instance: str | None,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Run the demo; see `usage`."""
     logs.set_up(log_level, log_format)
+    if history_folder is not None and speed != 1:
+        raise ConfigError("--history.folder lives in real time once it has caught up: leave out --speed")
     listeners = listen_on({"--web.listen-address": web_listen_address})
-    until_signalled(lambda stop: demo(seed, speed, listeners, stop, click.echo))
+    if history_folder is None:
+        until_signalled(lambda stop: demo(seed, Setting(clock_of(speed)), listeners, stop, click.echo))
+        return
+    behind = 0.0 if finished(history_folder) else 3600.0 * history_hours
+    loop = SkippingLoop(behind)
+    clock = SkippingClock(loop)
+    history = None
+    if behind:
+        history = History(history_folder, history_instance or bound_address(listeners[0]), clock.now_us())
+        click.echo(f"Living {history_hours} hours first; what they leave is in {history_folder}")
+    setting = Setting(clock, PACE_WITH_HISTORY, history, loop.arrived)
+    until_signalled(lambda stop: demo(seed, setting, listeners, stop, click.echo), lambda: loop)
 
 
 async def demo(
-    seed: int, speed: float, listeners: Sequence[socket], stop: asyncio.Event, echo: Callable[[str], None]
+    seed: int,
+    setting: Setting,
+    listeners: Sequence[socket],
+    stop: asyncio.Event,
+    echo: Callable[[str], None],
 ) -> None:
     """Run all three until `stop` is set; `echo` takes lines to print. State goes to a temporary folder."""
-    clock = clock_of(speed)
+    clock = setting.clock
     api = simulated_api(seed, clock, Faults.none())
     api.mishaps = Mishaps(seed, WEBHOOK_MISHAPS)
     receiver = f"http://{bound_address(listeners[0])}/webhooks/{WITH_WEBHOOKS}"
@@ -86,16 +128,27 @@ async def demo(
             async def register(account: str, id: str) -> None:
                 await app.register(AccountName(account), [GenerationId(id)])
 
-            applications = _submit(api, address.url, clock, seed, register)
-            await _together(app.run(listeners, stop), app.ready, applications)
+            submitting = _submit(api, address.url, setting, seed, register)
+            metrics = f"http://{bound_address(listeners[0])}/metrics"
+            await _together(app.run(listeners, stop), app.ready, submitting, _scrape(setting, metrics))
 
 
-async def _together(running: Awaitable[None], ready: asyncio.Event, submitting: Awaitable[None]) -> None:
-    """Run the exporter, and the applications from when it is ready until it stops."""
+async def _scrape(setting: Setting, url: str) -> None:
+    """Keep what is shown at `url` until the present, where a history is wanted."""
+    if setting.history is not None:
+        await setting.history.scrape(url, setting.clock, setting.arrived)
+
+
+async def _together(
+    running: Awaitable[None], ready: asyncio.Event, *beside: Coroutine[None, None, None]
+) -> None:
+    """Run the exporter, and what is `beside` it from when it is ready until it stops."""
 
     async def once_ready() -> None:
         await ready.wait()
-        await submitting
+        async with asyncio.TaskGroup() as others:
+            for one in beside:
+                others.create_task(one)
 
     applications = asyncio.ensure_future(once_ready())
     exporter = asyncio.ensure_future(running)
@@ -105,6 +158,8 @@ async def _together(running: Awaitable[None], ready: asyncio.Event, submitting: 
         for task in (applications, exporter):
             task.cancel()
         results = await asyncio.gather(exporter, applications, return_exceptions=True)
+        for one in beside:
+            one.close()
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -113,10 +168,11 @@ async def _together(running: Awaitable[None], ready: asyncio.Event, submitting: 
 async def _submit(
     api: SimulatedApi,
     base_url: str,
-    clock: Clock,
+    setting: Setting,
     seed: int,
     register: Callable[[str, str], Awaitable[None]],
 ) -> None:
+    clock = setting.clock
     async with asyncio.TaskGroup() as applications:
         applications.create_task(Deliverer(api).run())
         for account in ACCOUNTS:
@@ -126,7 +182,7 @@ async def _submit(
                 lambda key=account.key: key,  # type: ignore[misc]
                 lambda name=account.name: len(api.world.in_flight(clock.now_us(), name)),  # type: ignore[misc]
                 clock,
-                per_minute=PER_MINUTE[account.name],
+                per_minute=PER_MINUTE[account.name] * setting.pace,
                 most_in_flight=3 * account.plan.concurrent_jobs,
                 seed=seed,
             )

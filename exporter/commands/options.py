@@ -74,6 +74,25 @@ speed = click.option(
     show_default=True,
     help="Speed of simulated time, as a multiple of real time.",
 )
+history_folder = option(
+    "--history.folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Live the last hours first, and leave in DIR what Prometheus would have scraped, for promtool. "
+    "The applications then submit a quarter of what they do otherwise.",
+)
+history_hours = option(
+    "--history.hours",
+    type=click.IntRange(min=1, max=168),
+    default=24,
+    metavar="N",
+    help="How many hours to live first.",
+)
+history_instance = option(
+    "--history.instance",
+    metavar="HOST:PORT",
+    help="The instance that Prometheus will name what it scrapes; where the exporter listens by default.",
+)
 seed = click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
 seed_of_simulate = click.option(
     "--seed",

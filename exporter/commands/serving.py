@@ -33,8 +33,12 @@ def _listen(address: str, option: str) -> socket:
         raise ListenError(f"{error}; choose another with {option} or {variable(option)}") from error
 
 
-def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run `work` with an event that SIGTERM and SIGINT set."""
+def until_signalled(
+    work: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
+    """Run `work` with an event that SIGTERM and SIGINT set, on a loop of the usual kind or what `loop`
+    makes."""
 
     async def signalled() -> None:
         stop = asyncio.Event()
@@ -44,6 +48,7 @@ def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) 
         await work(stop)
 
     try:
-        asyncio.run(signalled())
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(signalled())
     finally:
         ignore()

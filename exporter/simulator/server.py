@@ -14,6 +14,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from exporter.errors import ListenError
 from exporter.simulator.wire import EXTENSION
 
+_IDLE_S = 75
+"""How long a connection stays open that nothing comes in on, as with most servers: a client that pauses for
+some seconds finds it still there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -76,6 +80,7 @@ async def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIt
         log_config=None,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_IDLE_S,
     )
     config.load()
     server = Server(config)

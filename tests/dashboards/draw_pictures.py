@@ -1,4 +1,5 @@
-"""Draws the pictures in dashboards/pictures: the demo runs for MINUTES in real time, then each is drawn."""
+"""Draws the pictures in dashboards/pictures: the demo lives HOURS first, which Prometheus takes over, then
+MINUTES in real time; a quarter of the hours is drawn."""
 
 import asyncio
 import sys
@@ -6,21 +7,26 @@ import tempfile
 from pathlib import Path
 
 from support.boards import FOLDER
-from support.demo import demo, draw
+from support.demo import demo, draw, imported, lived
 from support.prometheus import free_port, prometheus
+
+RULES = FOLDER / "rules" / "vivix.yaml"
+INTERVAL_S = 15
 
 
 async def main() -> None:
-    seconds = 60 * int(sys.argv[1])
+    hours, minutes = map(int, sys.argv[1:])
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        async with (
-            demo(port, 1),
-            prometheus(Path(folder), f"127.0.0.1:{port}", rules=[FOLDER / "rules" / "vivix.yaml"]) as server,
-        ):
-            await asyncio.sleep(seconds)
-            # What the demo took up of its backlog in its first minute would dwarf the rest.
-            wrong = await draw(server, FOLDER / "pictures", max(seconds - 60, 60))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        history = folder / "history"
+        async with demo(port, 1, "--history.folder", str(history), "--history.hours", str(hours)):
+            await lived(history)
+            imported(history, RULES, folder / "tsdb")
+            target = f"127.0.0.1:{port}"
+            async with prometheus(folder, target, interval=f"{INTERVAL_S}s", rules=[RULES]) as server:
+                await asyncio.sleep(60 * minutes)
+                wrong = await draw(server, FOLDER / "pictures", hours * 900)
     if wrong:
         sys.exit(wrong)
 
