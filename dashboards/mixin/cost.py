@@ -8,6 +8,7 @@ from mixin import expressions as ask
 from mixin import limits
 from mixin.overview import LASTS_STEPS
 from mixin.pieces import (
+    COUNT,
     CREDITS,
     CREDITS_PER_HOUR,
     GREEN,
@@ -181,7 +182,7 @@ def _where() -> Sequence[Part]:
                 Column(
                     "Completed",
                     f"{ask.ended('$__range', 'account, model', 'completed')} > 0",
-                    "short",
+                    COUNT,
                     decimals=0,
                 ),
                 Column("Each", per_completion("$__range", "account, model"), CREDITS, decimals=1),

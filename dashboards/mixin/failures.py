@@ -9,6 +9,7 @@ from mixin import limits
 from mixin.alert import spoken
 from mixin.overview import FAILURE_STEPS
 from mixin.pieces import (
+    COUNT,
     EMPTY,
     GREEN,
     MODEL,
@@ -79,7 +80,7 @@ def _budget() -> Sequence[Part]:
             "Failed",
             "Generations that failed in the chosen range. Read it beside the ratio: many of many may be "
             "within budget.",
-            "short",
+            COUNT,
             now(ask.ended("$__range", status="failed")),
             decimals=0,
             width=4,
@@ -136,7 +137,7 @@ def _budget() -> Sequence[Part]:
             "Dropped",
             "Generations no longer followed although their end was not seen: unknown to the API, another "
             "account's, or given up. They are in no ratio. More than a few: the ids registered are wrong.",
-            "short",
+            COUNT,
             now(ask.growth("vivix_generations_dropped_total", "$__range", matchers=OF_ACCOUNT)),
             steps=((1, YELLOW),),
             decimals=0,
@@ -189,7 +190,7 @@ def _what() -> Sequence[Part]:
             "vendor about first. A reason's first failure is counted "
             f"too. {EMPTY}",
             {"model": "Model", "reason": "Reason"},
-            [Column("Failed", f"{ask.failures('$__range', 'model, reason')} > 0", "short", decimals=0)],
+            [Column("Failed", f"{ask.failures('$__range', 'model, reason')} > 0", COUNT, decimals=0)],
             sort="Failed",
         ),
         listing(
@@ -199,7 +200,7 @@ def _what() -> Sequence[Part]:
             "their model.",
             {"model": "Model"},
             [
-                Column("Ended", f"{ask.ended('$__range', 'model')} > 0", "short", decimals=0),
+                Column("Ended", f"{ask.ended('$__range', 'model')} > 0", COUNT, decimals=0),
                 Column(
                     "Failed",
                     f"{ask.failed_part('$__range', 'model')}",
@@ -216,7 +217,7 @@ def _what() -> Sequence[Part]:
             "vendor.",
             {"account": "Account"},
             [
-                Column("Ended", f"{ask.ended('$__range', 'account')} > 0", "short", decimals=0),
+                Column("Ended", f"{ask.ended('$__range', 'account')} > 0", COUNT, decimals=0),
                 Column(
                     "Failed",
                     f"{ask.failed_part('$__range', 'account')}",
@@ -294,9 +295,9 @@ def _changes() -> Sequence[Part]:
             f"set the range so that it begins with the trouble. {EMPTY}",
             {"reason": "Reason"},
             [
-                Column("Before", before(failed, "reason"), "short", decimals=0),
-                Column("Now", ask.failures("$__range", "reason"), "short", decimals=0),
-                Column("More", more(failed, "reason"), "short", CHANGE_STEPS, decimals=0),
+                Column("Before", before(failed, "reason"), COUNT, decimals=0),
+                Column("Now", ask.failures("$__range", "reason"), COUNT, decimals=0),
+                Column("More", more(failed, "reason"), COUNT, CHANGE_STEPS, decimals=0),
             ],
             sort="More",
             width=12,
@@ -307,9 +308,9 @@ def _changes() -> Sequence[Part]:
             "grow with it, and its cost.",
             {"model": "Model"},
             [
-                Column("Before", before(ended, "model"), "short", decimals=0),
-                Column("Now", ask.ended("$__range", "model"), "short", decimals=0),
-                Column("More", more(ended, "model"), "short", decimals=0),
+                Column("Before", before(ended, "model"), COUNT, decimals=0),
+                Column("Now", ask.ended("$__range", "model"), COUNT, decimals=0),
+                Column("More", more(ended, "model"), COUNT, decimals=0),
             ],
             sort="More",
             width=12,

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders import dashboard
 from mixin import expressions as ask
 from mixin import limits
 from mixin.pieces import (
+    COUNT,
     CREDITS,
     EMPTY,
     GREEN,
@@ -78,7 +79,7 @@ def _figures() -> Sequence[Part]:
             "Finished, 10 min",
             "Generations that completed or failed in the last ten minutes. 0 while some are in flight means "
             "that nothing comes through: look at Oldest in flight, then at the Exporter dashboard.",
-            "short",
+            COUNT,
             now(ask.ended("10m")),
             decimals=0,
         ),
@@ -86,7 +87,7 @@ def _figures() -> Sequence[Part]:
             "In flight",
             "Generations queued or being rendered now. Compare with the plan's job limit in the graph below: "
             "at the limit, further ones only wait.",
-            "short",
+            COUNT,
             now(f"sum({ask.shown('vivix_generations_in_flight')})"),
         ),
         figure(

@@ -42,6 +42,8 @@ GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "bl
 STATUSES: Mapping[str, str] = {"completed": GREEN, "failed": RED, "pending": YELLOW, "processing": BLUE}
 """A status has the same colour everywhere."""
 
+COUNT = "locale"
+"""All digits: `short` shows 1,673 as 2 K."""
 CREDITS = "count:credits"
 CREDITS_PER_HOUR = "count:credits/h"
 PER_MINUTE = "suffix:/min"
@@ -214,7 +216,7 @@ def lines(
     return panel
 
 
-_NARROW = 8
+_NARROW = 12
 """A table of at most so many of the 24 columns of the grid has no room to share out evenly ..."""
 _NUMBER_WIDTH = 105
 """... so its columns of numbers get so many pixels."""

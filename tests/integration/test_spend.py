@@ -65,13 +65,16 @@ def top_up(api: SimulatedApi) -> None:
 
 
 async def settled(api: SimulatedApi, running: Running) -> tuple[float, float]:
-    """The spends once five minutes have changed neither: a wallet may be read late where calls fail."""
-    last, minutes = await spends(running), 0
-    while minutes < 5:
-        await passed(api, 1)
-        now = await spends(running)
-        last, minutes = now, minutes + 1 if now == last else 0
-    return last
+    """The spends as of a time when all had ended: they are those of the read before the last, and one may be
+    under way."""
+    began = await wallet_reads(running)
+    while await wallet_reads(running) < began + 3:
+        await passed(api, 0.5)
+    return await spends(running)
+
+
+async def wallet_reads(running: Running) -> float:
+    return (await running.scrape()).sum("vivix_api_requests_total", endpoint="credits", code="200")
 
 
 async def passed(api: SimulatedApi, minutes: float) -> None:

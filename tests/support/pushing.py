@@ -25,6 +25,8 @@ from support.truth import assert_true
 
 SECRET = "whsec_of_the_tests"
 GENERATIONS = 2_000
+DELIVERY_TIMEOUT = 300.0
+"""Real seconds: a busy machine is not an exporter that does not answer."""
 PER_SECOND = 4.0
 """Simulated: less than the plans render, so that no queue builds up."""
 ACCOUNTS = tuple(
@@ -112,7 +114,7 @@ async def scene(
     async with (
         serve(create_app(api)) as address,
         exporter(configure(folder, address.url, state_at), clock) as running,
-        delivering(api) as deliverer,
+        delivering(api, timeout_s=DELIVERY_TIMEOUT) as deliverer,
     ):
         await until(lambda: len(running.app.followed()) == len(ACCOUNTS), "every account is followed")
         for account in ACCOUNTS:
