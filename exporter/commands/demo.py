@@ -130,13 +130,14 @@ async def demo(
 
             submitting = _submit(api, address.url, setting, seed, register)
             metrics = f"http://{bound_address(listeners[0])}/metrics"
-            await _together(app.run(listeners, stop), app.ready, submitting, _scrape(setting, metrics))
+            await _together(app.run(listeners, stop), app.ready, submitting, _scrape(setting, metrics, echo))
 
 
-async def _scrape(setting: Setting, url: str) -> None:
+async def _scrape(setting: Setting, url: str, echo: Callable[[str], None]) -> None:
     """Keep what is shown at `url` until the present, where a history is wanted."""
     if setting.history is not None:
         await setting.history.scrape(url, setting.clock, setting.arrived)
+        echo("The past is lived: from here on it is the present.")
 
 
 async def _together(

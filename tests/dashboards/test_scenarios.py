@@ -247,8 +247,9 @@ async def well(on: Stage, me: str) -> None:
     await on.register(me, "an-id-that-nobody-knows")
 
 
-PROMTOOL_ALONE = ("VivixExporterRestarting", "VivixApiErrors", "VivixCallsRefused")
-"""Alerts that count many starts or calls within seconds, of which a slow machine does not make enough."""
+OF_MANY = ("VivixExporterRestarting", "VivixApiErrors", "VivixCallsRefused")
+"""Alerts that count many starts or calls, which a slow machine does not make within a few seconds: a play of
+their own has windows that are longer."""
 
 SCENARIOS: dict[str, Callable[[Stage, str], Coroutine[None, None, None]]] = {
     scenario.__name__: scenario
@@ -383,9 +384,65 @@ async def test_each_alert_fires_and_resolves_and_no_panel_stays_empty_when_all_i
                     assert "ALERTS{" in expr or await comes_to_show(on, expr), f"{panel.id}: {expr}"
         await all_down(on, second)
     fired = {name for name, _ in on.received.statuses}
-    assert fired == {alert.name for alert in ALERTS} - set(PROMTOOL_ALONE)
+    assert fired == {alert.name for alert in ALERTS} - set(OF_MANY)
     assert not {name for name, who in on.received.statuses if who == "well"}
     for name, texts in on.received.texts.items():
         assert not any(sign in text for text in texts.values() for sign in ("<no value>", "<error", "NaN")), (
             name
         )
+
+
+LONGER_FACTOR = 30
+
+
+async def in_trouble(on: Stage) -> None:
+    """The API fails on every third call of anybody, and again and again takes none of one account."""
+    on.api.faults.set_rates({Fault.SERVER_ERROR: 0.3})
+    refusing = asyncio.create_task(_refuse(on, "refused"))
+    await on.firing("unlucky", "VivixApiErrors")
+    await on.firing("refused", "VivixCallsRefused")
+    refusing.cancel()
+    on.api.faults.clear()
+    await on.resolved("unlucky", "VivixApiErrors")
+    await on.resolved("refused", "VivixCallsRefused")
+
+
+async def _refuse(on: Stage, account: str) -> None:
+    while True:
+        now_us = on.clock.now_us()
+        on.api.faults.schedule(Fault.TOO_MANY_REQUESTS, now_us, now_us + 10 * MICROS, account)
+        await asyncio.sleep(TICK)
+
+
+async def restarting(on: Stage, command: Command) -> None:
+    """Somebody kills it, and it is started again."""
+    firing = asyncio.create_task(on.firing(command.target, "VivixExporterRestarting"))
+    began = await started(on, command)
+    while not firing.done():
+        command.kill()
+        command.start()
+        while (seen := await started(on, command)) in ([], began) and not firing.done():
+            await asyncio.sleep(TICK)
+        began = seen
+    await firing
+    await on.resolved(command.target, "VivixExporterRestarting")
+
+
+async def started(on: Stage, command: Command) -> list[float]:
+    """When Prometheus last saw it start; nothing while it has not answered since."""
+    shown = await query(on.http, on.server, f'process_start_time_seconds{{instance="{command.target}"}}')
+    return list(shown.values())
+
+
+@pytest.mark.long(130)
+async def test_alerts_that_count_many_starts_or_calls_fire_and_resolve(tmp_path: Path) -> None:
+    def command(url: str) -> Command:
+        return Command(tmp_path / "office", url, tier("office").key)
+
+    accounts: dict[str, dict[str, object]] = {"unlucky": {}, "refused": {}}
+    async with stage(tmp_path, accounts, tier, command, LONGER_FACTOR) as (on, second), on.feeding():
+        on.feeds = {name: Feed(IMAGE) for name in accounts}
+        async with asyncio.TaskGroup() as playing:
+            playing.create_task(in_trouble(on))
+            playing.create_task(restarting(on, second))
+    assert {name for name, _ in on.received.statuses} >= set(OF_MANY)

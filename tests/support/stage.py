@@ -283,15 +283,17 @@ async def stage(
     accounts: dict[str, dict[str, object]],
     tiers: Callable[[str], SimulatedAccount],
     command: Callable[[str], Command],
+    factor: int = FACTOR,
 ) -> AsyncIterator[tuple[Stage, Command]]:
-    """Everything under way; `accounts` are the exporter's, by name, with what is particular to each."""
+    """Everything under way; `accounts` are the exporter's, by name, with what is particular to each. The
+    rules' durations are divided by `factor`."""
     clock = clock_with_time_left()
     api = SimulatedApi(World(7, [tiers(name) for name in [*accounts, "office"]], failure_ratio=0.0), clock)
     received = Received()
     told = Starlette(routes=[Route("/", received.take, methods=["POST"])])
     (folder / "token").write_text(TOKEN)
     rules = folder / "rules.yaml"
-    rules.write_text(rule_file(factor=FACTOR))
+    rules.write_text(rule_file(factor=factor))
     async with (
         serve(create_app(api)) as vendor,
         serve(told) as hook,
