@@ -152,8 +152,8 @@ EXPORTERS = (
         f"> {limits.PENDING_SPANS}",
         "5m",
         "Traces do not leave the exporter.",
-        "{{ $labels.instance }} has had at least {{ $value }} spans waiting for "
-        f"{spoken(limits.SPANS_WINDOW)}; the collector does not take them.",
+        "{{ $labels.instance }} has had at least {{ $value }} spans waiting all through the "
+        f"last {spoken(limits.SPANS_WINDOW)}; the collector does not take them.",
         EXPORTER,
     ),
     Alert(

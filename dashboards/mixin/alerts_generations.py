@@ -105,7 +105,7 @@ GENERATIONS = (
         "10m",
         "A model takes much longer than usual.",
         "{{ $labels.model }} of {{ $labels.account }} takes {{ $value | humanize }} times as long as in the "
-        f"last {spoken(limits.USUAL_WINDOW)}, on average over {spoken(limits.SLOW_WINDOW)}.",
+        f"last {spoken(limits.USUAL_WINDOW)}, on average over the last {spoken(limits.SLOW_WINDOW)}.",
         FAILURES,
         limits.KEEP_FIRING,
     ),

@@ -110,8 +110,8 @@ def _budget() -> Sequence[Part]:
         ),
         figure(
             f"Burn rate, {limits.SLOW_WINDOWS[0]}",
-            f"As beside, over {spoken(limits.SLOW_WINDOWS[0])}. At {limits.SLOW_BURN:.0f} the budget of 30 "
-            "days lasts 15: look in working hours.",
+            f"As beside, over the last {spoken(limits.SLOW_WINDOWS[0])}. At {limits.SLOW_BURN:.0f} the "
+            "budget of 30 days lasts 15: look in working hours.",
             TIMES,
             now(burn(limits.SLOW_WINDOWS[0])),
             steps=BURN_STEPS,

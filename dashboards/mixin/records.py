@@ -5,6 +5,7 @@ Its difference between two instants counts exactly over moves, restarts and firs
 `increase` counts each instance's series by itself.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ FIRSTS = (*WINDOWS, "vivix_credits_used_total", *SPENDS)
 """What is looked at over windows that an account may be younger than."""
 PACES = {limits.PACE_WINDOW: "5m", limits.DAY_WINDOW: "15m"}
 """Windows over which a wallet's pace is taken, and how often it is looked at in them."""
-_UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ class Counted:
 
     each: str
     together: str
+
+
+def milliseconds(duration: str) -> int:
+    """A Prometheus duration of one unit, such as `30m`."""
+    number, unit = re.fullmatch(r"(\d+)([a-z]+)", duration).groups()  # type: ignore[union-attr]
+    return int(number) * _UNITS_MS[unit]
 
 
 def recorded(metric: str) -> str:
@@ -200,8 +207,9 @@ def _first(metric: str) -> str:
     """What a series began with: 0 where its account was there before it, otherwise the first value that was
     found. It is handed on from one evaluation to the next, so that no range has to be read for it."""
     # Before this evaluation; and an account is known for no longer than what it began with.
-    away = int(limits.AWAY[:-1]) * _UNITS_S[limits.AWAY[-1]]
-    known = f"last_over_time({recorded('vivix_account_up')}[{away - 1}s] offset 1s)"
+    known = (
+        f"last_over_time({recorded('vivix_account_up')}[{milliseconds(limits.AWAY) // 1000 - 1}s] offset 1s)"
+    )
     return (
         f"(last_over_time({first(metric)}[{limits.AWAY}])\n"
         f"  or 0 * {recorded(metric)} and on (job, account) {known}\n"

@@ -7,7 +7,7 @@ import yaml
 
 from mixin.alert import Alert
 from mixin.alerts import ALERTS
-from mixin.records import records
+from mixin.records import milliseconds, records
 
 RUNBOOKS = "https://github.com/vivix-exporter/vivix-exporter/blob/main/dashboards/runbooks.md"
 """Where runbooks.md can be read; `make dashboards RUNBOOKS=…` sets another."""
@@ -19,7 +19,6 @@ _HEAD = """\
 # RUNBOOKS= and GRAFANA= set the addresses that the annotations begin with.
 """
 _ACCOUNT = "?var-account={{ $labels.account | urlquery }}"
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(?<=[\[:])\d+[a-z]+(?=[:\]])|(?<=offset )\d+[a-z]+")
 
 
@@ -27,8 +26,7 @@ def shorter(duration: str, factor: int) -> str:
     """A Prometheus duration such as `30m`, divided."""
     if factor == 1:
         return duration
-    number, unit = re.fullmatch(r"(\d+)([a-z]+)", duration).groups()  # type: ignore[union-attr]
-    return f"{max(int(number) * _UNITS_MS[unit] // factor, 1)}ms"
+    return f"{max(milliseconds(duration) // factor, 1)}ms"
 
 
 def hurried(expr: str, factor: int) -> str:

@@ -1,14 +1,13 @@
 """The demo's history in a real Prometheus: what it lived before anybody watched is there, and goes on."""
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from support.boards import FOLDER
+from support.commands import run
 from support.demo import demo, imported, lived
 from support.prometheus import free_port, prometheus, query
 
@@ -44,10 +43,7 @@ async def test_what_the_demo_lived_first_is_history_in_prometheus_and_goes_on(tm
 
 
 def test_a_history_does_not_go_together_with_another_speed(tmp_path: Path) -> None:
-    command = [Path(sys.executable).with_name("vivix-exporter"), "demo", "--speed", "2"]
-    done = subprocess.run(
-        [*map(str, command), "--history.folder", str(tmp_path)], capture_output=True, text=True, timeout=60
-    )
+    done = run("demo", "--speed", "2", "--history.folder", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == (
         "vivix-exporter: --history.folder lives in real time once it has caught up: leave out --speed\n"
@@ -56,18 +52,8 @@ def test_a_history_does_not_go_together_with_another_speed(tmp_path: Path) -> No
 
 def test_a_folder_of_a_history_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    command = [
-        Path(sys.executable).with_name("vivix-exporter"),
-        "demo",
-        "--web.listen-address",
-        "127.0.0.1:0",
-    ]
-    done = subprocess.run(
-        [*map(str, command), "--history.folder", str(tmp_path / "file" / "history")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    folder = tmp_path / "file" / "history"
+    done = run("demo", "--web.listen-address", "127.0.0.1:0", "--history.folder", str(folder))
     assert done.returncode != 0
     assert "history" in done.stderr
     assert "Traceback" not in done.stderr
