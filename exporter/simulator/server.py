@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn import Config, Server
+from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exporter.errors import ListenError
+from exporter.quiet import QuietServer
 from exporter.simulator.wire import EXTENSION
 
 _IDLE_S = 75
@@ -83,7 +84,7 @@ async def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIt
         timeout_keep_alive=_IDLE_S,
     )
     config.load()
-    server = Server(config)
+    server = QuietServer(config)
     server.lifespan = config.lifespan_class(config)
     # Not Server.serve: it would install signal handlers.
     await server.startup(sockets=[listener])

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.errors import ConfigError, ListenError
+from exporter.quiet import QuietServer
 from exporter.web.conditions import Conditions
 from exporter.web.connections import Connections
 from exporter.web.limits import Limits, raise_file_limit, usual_limits
@@ -83,14 +84,6 @@ def bound_address(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the owner of the event loop decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def serve(
     app: ASGIApp,
     listeners: Sequence[socket.socket],
@@ -113,7 +106,7 @@ async def serve(
         conditions=conditions,
         admits=None if tls is None else tls.admits,
     )
-    server = _Server(
+    server = QuietServer(
         uvicorn.Config(
             _Reserve(app, connections, limits.busy, conditions, prefix),
             http=cast(type[asyncio.Protocol], protocol),
@@ -132,7 +125,7 @@ async def serve(
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
-            server.should_exit = True
+            server.stop()
             await serving
             raise
         finally:

@@ -27,12 +27,12 @@ LAYERS = (
     ("vivix",),
     ("config",),
     ("domain",),
-    ("heartbeat", "lasting", "logs", "threads"),
+    ("heartbeat", "lasting", "logs", "quiet", "threads"),
     ("errors", "clock", "printable", "signals"),
 )
 """The layout, from the command down to the words that all use; imports point down this list."""
 
-SIMULATOR_MAY = {"clock", "domain", "errors", "simulator"}
+SIMULATOR_MAY = {"clock", "domain", "errors", "quiet", "simulator"}
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
