@@ -46,6 +46,8 @@ class Family(StrEnum):
     DROPPED = "dropped"
     BACKFILLED = "backfilled"
     ESTIMATES = "estimates"
+    CHARGED = "charged"
+    """What was used of the estimates of those that completed."""
     SPEND = "spend"
     """Not a sum of facts but `Spend`: its cells are replaced, and may become less."""
 
@@ -207,6 +209,8 @@ class Ledger:
         self._count(additions, Series(account, Family.OUTPUTS, (model,)), end.outputs)
         if ended.estimate_micro is not None:
             self._count(additions, Series(account, Family.ESTIMATES, (model, status)), ended.estimate_micro)
+            if end.status is Status.COMPLETED:
+                self._count(additions, Series(account, Family.CHARGED, (model,)), end.credits_used_micro)
         if ended.backfilled:
             self._count(additions, Series(account, Family.BACKFILLED, (model, status)), 1)
         if end.duration_us is not None:

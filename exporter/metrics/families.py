@@ -326,4 +326,12 @@ DURABLES = (
         _models_and_ends,
         MICROS,
     ),
+    Durable(
+        "vivix_credits_used_where_estimated",
+        "Credits used by those completed generations of which the API had given an estimate.",
+        ("model",),
+        Family.CHARGED,
+        _models,
+        MICROS,
+    ),
 )

@@ -113,6 +113,7 @@ def derived_rows(
     names = {sample for sample, _ in page.samples}
     if "vivix_credits_estimated_total" in names:
         yield _estimated(page, last)
+        yield _used_where_estimated(page, last)
     if "vivix_generations_backfilled_total" in names:
         yield _backfilled(page, last)
     if OBSERVED in names:
@@ -121,7 +122,7 @@ def derived_rows(
         "vivix_generations", "vivix_generation_failures", "vivix_generation_duration_seconds", name,
         "vivix_credits_used", "vivix_generation_outputs", "vivix_generations_discovered",
         "vivix_generations_dropped", "vivix_credits_estimated", "vivix_generations_backfilled",
-        OBSERVED, FOLLOWED,
+        "vivix_credits_used_where_estimated", OBSERVED, FOLLOWED,
     }  # fmt: skip
     unchecked = [durable.name for durable in DURABLES if durable.name not in checked]
     yield row_of("every durable metric is compared", f"{len(DURABLES)} metrics", unchecked)
@@ -133,6 +134,16 @@ def _estimated(page: Scrape, last: Mapping[Key, Generation]) -> Row:
     for (account, _), one in last.items():
         if one.end is not None and one.credits_estimate_micro:
             sums[account, one.model or UNKNOWN, one.end.status.value] += one.credits_estimate_micro
+    expected = {key: value / MICROS for key, value in sums.items()}
+    return row_of(name, f"{len(expected)} values", differences(expected, page.of(name)))
+
+
+def _used_where_estimated(page: Scrape, last: Mapping[Key, Generation]) -> Row:
+    name = "vivix_credits_used_where_estimated_total"
+    sums: Counter[tuple[str, ...]] = Counter()
+    for (account, _), one in last.items():
+        if one.end is not None and one.end.credits_used_micro and one.credits_estimate_micro is not None:
+            sums[account, one.model or UNKNOWN] += one.end.credits_used_micro
     expected = {key: value / MICROS for key, value in sums.items()}
     return row_of(name, f"{len(expected)} values", differences(expected, page.of(name)))
 
