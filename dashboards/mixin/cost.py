@@ -50,19 +50,12 @@ def per_completion(window: str, labels: str) -> str:
     return ratio(ask.credits(window, labels), ask.ended(window, labels, "completed"))
 
 
-def estimate(window: str, labels: str) -> str:
-    """What the API had estimated for one that completed, on average over a window."""
-    return ratio(
-        ask.growth("vivix_credits_estimated_total", window, labels, f'{OF_MODEL}, status="completed"'),
-        ask.ended(window, labels, "completed"),
-    )
+def estimated(window: str, labels: str, status: str) -> str:
+    """What the API had estimated for those that ended with a status, as far as an answer told it."""
+    return ask.growth("vivix_credits_estimated_total", window, labels, f'{OF_MODEL}, status="{status}"')
 
 
-def refunded(window: str, labels: str) -> str:
-    """Credits that failures had reserved, by the API's estimates."""
-    return ask.growth("vivix_credits_estimated_total", window, labels, f'{OF_MODEL}, status="failed"')
-
-
+CHARGED = ask.growth("vivix_credits_used_where_estimated_total", "$__range", "model")
 OUTPUTS = ask.growth("vivix_generation_outputs_total", "$__range", "model")
 SECONDS = ask.growth(
     "vivix_generation_duration_seconds_sum", "$__range", "model", f'{OF_MODEL}, status="completed"'
@@ -283,16 +276,16 @@ def _coverage() -> Sequence[Part]:
         ),
         listing(
             "Estimate against actual",
-            "Credits of one generation: by the API's estimate while in flight, and as charged once "
-            "completed, on average over the chosen range. Charged above estimated: budgets made from "
-            "estimates are too small.",
+            "Credits by the API's estimate, and as charged, of the same generations: those that completed in "
+            "the chosen range after an answer had told an estimate. Charged above estimated: budgets made "
+            "from estimates are too small.",
             {"model": "Model"},
             [
-                Column("Estimated", estimate("$__range", "model"), CREDITS, decimals=1),
-                Column("Charged", per_completion("$__range", "model"), CREDITS, decimals=1),
+                Column("Estimated", f"{estimated('$__range', 'model', 'completed')} > 0", CREDITS),
+                Column("Charged", f"{CHARGED} > 0", CREDITS),
                 Column(
                     "Ratio",
-                    f"({per_completion('$__range', 'model')})\n/\n({estimate('$__range', 'model')})",
+                    ratio(CHARGED, estimated("$__range", "model", "completed")),
                     "percentunit",
                     ((1.05, YELLOW),),
                     decimals=0,
@@ -303,12 +296,12 @@ def _coverage() -> Sequence[Part]:
         ),
         listing(
             "Refunded for failures",
-            "Credits that failed generations had reserved and got back, by the API's estimates: no money, "
-            "but work that users waited for in vain. The top line is the failure to fix "
-            "first.",
+            "Credits that failed generations had reserved and got back, by the API's estimates as far as "
+            "answers told them: no money, but work that users waited for in vain. The top line is the "
+            "failure to fix first.",
             {"account": "Account"},
             [
-                Column("Refunded", refunded("$__range", "account"), CREDITS, ((1, ORANGE),)),
+                Column("Refunded", estimated("$__range", "account", "failed"), CREDITS, ((1, ORANGE),)),
             ],
             sort="Refunded",
             width=6,

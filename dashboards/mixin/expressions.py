@@ -5,7 +5,7 @@ What means the same from whichever instance it comes is asked of the records tha
 
 from mixin import limits
 from mixin.pieces import OF_ACCOUNT, OF_MODEL, ratio
-from mixin.records import grown, grown_long, latest, pace, recorded
+from mixin.records import grown, grown_long, pace, recorded
 
 FIRING = 'ALERTS{alertname=~"Vivix.+", alertstate="firing", job=~"$job"}'
 FIRED = '{alertname=~"Vivix.+", job=~"$job"}'
@@ -41,11 +41,9 @@ def growth(metric: str, window: str, labels: str = "", matchers: str = OF_MODEL)
 
 
 def growth_before(metric: str, labels: str) -> str:
-    """How much a durable counter grew in the range before the chosen one; what first appeared there, from its
-    first value on."""
-    last = latest(metric, OF_MODEL, "$__range")
-    first = f"min_over_time({shown(metric)}[$__range:$__interval] offset $__range)"
-    return f"{by(labels)}({last} - {first})"
+    """How much a durable counter grew in the range before the chosen one."""
+    then = f"({grown(metric, '$__range', OF_MODEL, OF_ACCOUNT)})[1s:1s] offset $__range"
+    return f"{by(labels)}(last_over_time({then}))"
 
 
 def each_interval(metric: str, labels: str = "", matchers: str = OF_MODEL) -> str:

@@ -30,6 +30,7 @@ RECORDED: Mapping[str, tuple[str, ...]] = {
     "vivix_generation_queue_seconds_count": _MODEL,
     "vivix_credits_used_total": _MODEL,
     "vivix_credits_estimated_total": _STATUS,
+    "vivix_credits_used_where_estimated_total": _MODEL,
     "vivix_generation_outputs_total": _MODEL,
     "vivix_generations_discovered_total": ("source",),
     "vivix_generations_dropped_total": ("reason",),
@@ -65,7 +66,15 @@ WINDOWS: Mapping[str, Sequence[str]] = {
 """Over which windows it is recorded what grew."""
 SPENDS = ("vivix_account_spend_observed_credits", "vivix_account_spend_followed_credits")
 """Gauges, which refunds take back a little of."""
-FIRSTS = (*WINDOWS, "vivix_credits_used_total", *SPENDS)
+FIRSTS = (
+    *WINDOWS,
+    "vivix_credits_used_total",
+    "vivix_credits_estimated_total",
+    "vivix_credits_used_where_estimated_total",
+    "vivix_generation_outputs_total",
+    "vivix_generations_discovered_total",
+    *SPENDS,
+)
 """What is looked at over windows that an account may be younger than."""
 PACES = {limits.PACE_WINDOW: "5m", limits.DAY_WINDOW: "15m"}
 """Windows over which a wallet's pace is taken, and how often it is looked at in them."""
@@ -195,12 +204,13 @@ def _braces(matchers: str) -> str:
 
 
 def _begun(metric: str, window: str, matchers: str) -> str:
-    """From where a series has grown whose account was not there a window ago: what it began with, or over the
-    window of a panel the least of its points."""
-    if window.startswith("$"):
-        return f"min_over_time({recorded(metric)}{_braces(matchers)}[{window}:$__interval])"
+    """From where a series has grown whose account was not there a window ago: what it began with; over the
+    window of a panel, where that is not known because the rules are younger, the least of its points."""
     # As old as the value that it is taken from may be.
-    return f"last_over_time({first(metric)}{_braces(matchers)}[{limits.GAP}])"
+    began = f"last_over_time({first(metric)}{_braces(matchers)}[{limits.GAP}])"
+    if window.startswith("$"):
+        return f"{began}\n    or min_over_time({recorded(metric)}{_braces(matchers)}[{window}:$__interval])"
+    return began
 
 
 def _first(metric: str) -> str:

@@ -10,7 +10,6 @@ import aiohttp
 
 from exporter.clock import MICROS, Clock
 
-INTERVAL_S = 30
 _BLOCK_S = 2 * 3600
 """What one of Prometheus' blocks holds, from a multiple of it on. promtool reads a file once for each."""
 _PLAIN = {"Accept": "text/plain"}
@@ -39,24 +38,25 @@ class History:
     Making one begins the first, so that whoever looks knows that there is more to come.
     """
 
-    def __init__(self, folder: Path, instance: str, now_us: int) -> None:
-        """What is left of one that was not finished is removed. Raises OSError where the folder cannot be
-        written."""
+    def __init__(self, folder: Path, instance: str, now_us: int, interval_s: int = 30) -> None:
+        """What is left of one that was not finished is removed; `interval_s` is how often a page is scraped.
+        Raises OSError where the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
         for left in (*folder.glob(_WHOLE), *folder.glob(_UNFINISHED)):
             left.unlink()
         self._folder = folder
+        self._interval_us = interval_s * MICROS
         self._labels = f'instance="{instance}",job="vivix"'
         self._begin(_block(now_us))
 
     async def scrape(self, url: str, clock: Clock, arrived: asyncio.Event) -> None:
-        """Scrape `url` every half minute until `arrived` is set."""
+        """Scrape `url` until `arrived` is set."""
         async with aiohttp.ClientSession(headers=_PLAIN, raise_for_status=True) as http:
             due_us = clock.now_us()
             while not arrived.is_set():
                 async with http.get(url) as answer:
                     self.add(await answer.text(), due_us)
-                due_us += INTERVAL_S * MICROS
+                due_us += self._interval_us
                 await clock.wait(arrived, (due_us - clock.now_us()) / MICROS)
         self.end()
 
