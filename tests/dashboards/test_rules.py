@@ -17,7 +17,7 @@ from support.prometheus import tool
 from support.promql import parse, selectors
 
 RUNBOOKS = FOLDER / "runbooks.md"
-TESTS = (FOLDER / "rules" / "vivix_test.yaml", FOLDER / "rules" / "vivix_days_test.yaml")
+TESTS = sorted((FOLDER / "rules").glob("*_test.yaml"))
 PROVISIONING = FOLDER / "provisioning"
 METRICS = known()
 RECORDED = len(records())
