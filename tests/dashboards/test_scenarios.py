@@ -392,7 +392,7 @@ async def test_each_alert_fires_and_resolves_and_no_panel_stays_empty_when_all_i
         )
 
 
-LONGER_FACTOR = 30
+LONGER_FACTOR, FASTER = 30, 60.0
 
 
 async def in_trouble(on: Stage) -> None:
@@ -440,7 +440,7 @@ async def test_alerts_that_count_many_starts_or_calls_fire_and_resolve(tmp_path:
         return Command(tmp_path / "office", url, tier("office").key)
 
     accounts: dict[str, dict[str, object]] = {"unlucky": {}, "refused": {}}
-    async with stage(tmp_path, accounts, tier, command, LONGER_FACTOR) as (on, second), on.feeding():
+    async with stage(tmp_path, accounts, tier, command, LONGER_FACTOR, FASTER) as (on, second), on.feeding():
         on.feeds = {name: Feed(IMAGE) for name in accounts}
         async with asyncio.TaskGroup() as playing:
             playing.create_task(in_trouble(on))

@@ -1,7 +1,7 @@
 """A stage for alerts: simulated accounts, exporters, Prometheus with hurried rules, and Alertmanager.
 
 Rules wait for minutes and hours. Here the same rules are rendered with every duration divided by FACTOR,
-Prometheus scrapes several times a second, and vendor and exporter live in time that runs SPEED times as fast.
+Prometheus scrapes every second, and vendor and exporter live in time that runs SPEED times as fast.
 """
 
 import asyncio
@@ -37,12 +37,15 @@ from mixin.rules import rule_file
 from support.prometheus import alertmanager, free_port, prometheus
 from support.running import Process, start_process, write_config
 
-SPEED = 60.0
-FACTOR = 300
-TICK = 0.3
+SPEED = 30.0
+FACTOR = 150
+"""What is gone for longer than 2 s is no longer looked at: so late may a scrape and its rules be."""
+TICK = 0.6
 """Seconds, of the machine, between two rounds of submissions."""
 TOKEN = "token-of-the-stage"
-PATIENCE = 400.0
+MOST_AT_ONCE = 1000
+"""Ids that the exporter takes in one request."""
+PATIENCE = 600.0
 """Seconds that an alert may take to fire, and to resolve, on the slowest machine."""
 
 Who = str
@@ -151,12 +154,14 @@ class Stage:
 
     async def register(self, account: str, *ids: str) -> None:
         """Hand ids over."""
-        answer = await self.http.post(
-            f"{self.exporter}/api/v1/generations",
-            json={"generations": [{"id": id, "account": account} for id in ids]},
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        )
-        assert answer.status_code == 202, answer.text
+        for first in range(0, len(ids), MOST_AT_ONCE):
+            listed = [{"id": id, "account": account} for id in ids[first : first + MOST_AT_ONCE]]
+            answer = await self.http.post(
+                f"{self.exporter}/api/v1/generations",
+                json={"generations": listed},
+                headers={"Authorization": f"Bearer {TOKEN}"},
+            )
+            assert answer.status_code == 202, answer.text
 
     @asynccontextmanager
     async def feeding(self) -> AsyncIterator[None]:
@@ -269,12 +274,12 @@ async def collector(port: int) -> AsyncIterator[None]:
         yield
 
 
-def clock_with_time_left() -> ScaledClock:
+def clock_with_time_left(speed: float) -> ScaledClock:
     """Simulated time, set so that no billing cycle ends during the play."""
     now_us = SystemClock().now_us()
     left_us = CYCLE_US - now_us % CYCLE_US
     ahead_us = 0 if left_us > 86_400 * MICROS else 2 * 86_400 * MICROS
-    return ScaledClock(SPEED, now_us - round(ahead_us / (SPEED - 1)))
+    return ScaledClock(speed, now_us - round(ahead_us / (speed - 1)))
 
 
 @asynccontextmanager
@@ -284,10 +289,11 @@ async def stage(
     tiers: Callable[[str], SimulatedAccount],
     command: Callable[[str], Command],
     factor: int = FACTOR,
+    speed: float = SPEED,
 ) -> AsyncIterator[tuple[Stage, Command]]:
     """Everything under way; `accounts` are the exporter's, by name, with what is particular to each. The
-    rules' durations are divided by `factor`."""
-    clock = clock_with_time_left()
+    rules' durations are divided by `factor`, and time runs `speed` times as fast."""
+    clock = clock_with_time_left(speed)
     api = SimulatedApi(World(7, [tiers(name) for name in [*accounts, "office"]], failure_ratio=0.0), clock)
     received = Received()
     told = Starlette(routes=[Route("/", received.take, methods=["POST"])])
@@ -311,14 +317,14 @@ async def stage(
             polling={"request_timeout": "1h"},
             web={"registration_token_file": "token"},
         )
-        process = await start_process(config, http, SPEED, clock.origin_us)
+        process = await start_process(config, http, speed, clock.origin_us)
         try:
             await process.ready()
             second = command(vendor.url)
             with second.running():
                 targets = (process.url.removeprefix("http://"), second.target)
                 async with prometheus(
-                    folder, *targets, interval="500ms", rules=[rules], alertmanager=telling
+                    folder, *targets, interval="1s", rules=[rules], alertmanager=telling
                 ) as server:
                     yield Stage(api, clock, process.url, server, received, http, process), second
         finally:
