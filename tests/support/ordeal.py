@@ -144,8 +144,8 @@ class Scene:
     state: Secret
     exits: list[int | None] = field(default_factory=list)
     """The exit statuses of the rolling restart."""
-    outages: list[tuple[float, float]] = field(default_factory=list)
-    """When the server was away, in Unix seconds."""
+    outages: list[tuple[float, float, str]] = field(default_factory=list)
+    """When the server was away, in Unix seconds, for replicas whose name begins so."""
     shown: Scrape = field(default_factory=lambda: Scrape({}))
     """The largest values that replicas showed on the way."""
     left: Mapping[str, float] = field(default_factory=dict)
@@ -169,15 +169,17 @@ class Scene:
             with (await self._owner()).frozen():
                 await at(ordeal.frozen[1])
             await at(ordeal.cut_off[0])
-            with (await self._owner()).cut_off():
+            owner, since = await self._owner(), time.time()
+            with owner.cut_off():
                 await at(ordeal.cut_off[1])
+            self.outages.append((since, time.time(), owner.name))
 
         async def restart() -> None:
             for when, immediate in zip(ordeal.server_restarts, (False, True), strict=True):
                 await at(when)
                 since = time.time()
                 await asyncio.to_thread(self.server.restart, immediate=immediate)
-                self.outages.append((since, time.time()))
+                self.outages.append((since, time.time(), ""))
             await at(ordeal.rolling_restart)
             for one in self.replicas.every:
                 await self.replicas.all_healthy()
