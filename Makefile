@@ -14,7 +14,10 @@ HELM := tests/deploy/kubernetes/node_modules/.helm/helm
 SOURCES := $(shell find exporter -type f -not -path '*/__pycache__/*') pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test servers quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man manifests clean
+# What is imported again and again, by the tests above all, is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test servers compiled quick lint format bench soak check-phoenix dashboards pictures constraints dist sbom man manifests clean
 
 ## run: start the demo: a simulated Vivix API, an application that uses it, and the exporter
 run: $(VENV)/.package
@@ -22,12 +25,16 @@ run: $(VENV)/.package
 
 ## test: lint, then every test, with the servers they need installed from Debian's packages
 test:
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line servers lint $(GRAFANA_TOOLS) $(HELM)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line servers lint compiled $(GRAFANA_TOOLS) $(HELM)
 	$(BIN)/pytest -n 4 --dist worksteal
 
 # Waits for the environment, since making that may install a package of Debian too.
 servers: $(VENV)/.created
 	@tests/install-servers
+
+# Tests are compiled where they are collected; each of several processes would do it. What is wrong the run itself says.
+compiled: $(VENV)/.package $(VENV)/.dev
+	@$(BIN)/pytest -qq --collect-only > /dev/null || true
 
 ## quick: lint, and the tests of rules that need no server, with fewer examples; within a minute
 quick: lint

@@ -99,7 +99,14 @@ def build(folder: Path) -> Image:
         "--file", "deploy/Dockerfile", "--tag", "localhost/vivix-exporter:test", ".",
     )  # fmt: skip
     config = json.loads(run(*buildah, "inspect", "--type", "image", "localhost/vivix-exporter:test"))
-    run(*buildah, "push", "localhost/vivix-exporter:test", f"oci:{folder / 'oci'}:test")
+    # Only to be unpacked.
+    run(
+        *buildah,
+        "push",
+        "--disable-compression",
+        "localhost/vivix-exporter:test",
+        f"oci:{folder / 'oci'}:test",
+    )
     run("umoci", "unpack", "--image", f"{folder / 'oci'}:test", folder / "bundle")
     return Image(folder / "bundle", config["OCIv1"]["config"])
 
