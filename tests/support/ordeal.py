@@ -52,6 +52,8 @@ REGISTERED, TRACED, REPEATED = 1 / 3, 0.3, 0.1
 a caller's trace, and those that two replicas get at once."""
 ATTEMPTS, DELIVERY_TIMEOUT = 8, 5.0
 """How often the vendor delivers, and how many seconds it waits for an answer."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 3.2
+"""Seconds between two attempts to register, doubling."""
 KILL_EVERY = 5.0
 PATIENCE = 400.0
 """Seconds in which everything must have ended once the troubles are over: where deliveries failed on a slow
@@ -105,6 +107,7 @@ class Client:
         item = {"account": key[0], "id": key[1]}
         if told.traceparent:
             item["traceparent"] = told.traceparent
+        pause = FIRST_PAUSE
         while True:
             try:
                 async with http.post(
@@ -119,7 +122,9 @@ class Client:
             if status == 202:
                 told.told = True
                 return
-            await asyncio.sleep(0.2)
+            # As applications do: hundreds that ask five times a second are more than a slow machine can bear.
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def highest(pages: Sequence[Scrape]) -> Scrape:
